@@ -1,0 +1,43 @@
+// What the engine runs: a flat list of instructions over planned memory. Plain data, so that one thread plans and every
+// trainer thread binds the same plan to its own arena.
+
+export type DType = "f32" | "i32" | "u32" | "u64";
+
+export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, i32: 4, u32: 4, u64: 8 };
+
+/**
+ * Where an operand lies: `arena` offsets start at the trainer's own arena, `shared` ones at the block that all trainers
+ * see (parameters, optimizer state).
+ */
+export type Space = "arena" | "shared";
+
+/** A dense row-major tensor. */
+export interface Operand {
+  readonly space: Space;
+  /** Byte offset from the start of the space; a multiple of 64 unless the operand is a view. */
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+export interface Instruction {
+  /** An op kind of the catalogue in docs/architecture.md. */
+  readonly kind: string;
+  readonly inputs: readonly Operand[];
+  readonly outputs: readonly Operand[];
+  /** Bytes that the instruction may use while it runs, in the arena. */
+  readonly scratch?: Operand;
+  readonly attrs: Readonly<Record<string, unknown>>;
+}
+
+export interface Plan {
+  readonly instructions: readonly Instruction[];
+  readonly arenaBytes: number;
+  /** The least that any placement needs: the largest sum of live values at one instruction. */
+  readonly arenaLowerBound: number;
+  readonly sharedBytes: number;
+  /** Named tensors: batch inputs, per-step scalars, outputs such as loss and logits. */
+  readonly inputs: Readonly<Record<string, Operand>>;
+  readonly outputs: Readonly<Record<string, Operand>>;
+  readonly parameters: Readonly<Record<string, Operand>>;
+}
