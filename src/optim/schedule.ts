@@ -1,0 +1,69 @@
+// Learning-rate schedules: plain values, so that they travel to trainer threads and into checkpoints.
+import { z } from "zod";
+
+const positive = z.number().positive();
+const steps = z.number().int().positive();
+
+const scheduleSchema = z.discriminatedUnion("kind", [
+  /** The same rate for ever. */
+  z.strictObject({ kind: z.literal("constant"), lr: positive }),
+  /** `lr · gamma^⌊step / every⌋`. */
+  z.strictObject({ kind: z.literal("step"), lr: positive, every: steps, gamma: positive }),
+  /** From `lr` to `floor` along half a cosine over `total` steps (arXiv 1608.03983), then `floor`. */
+  z.strictObject({ kind: z.literal("cosine"), lr: positive, total: steps, floor: z.number().nonnegative().default(0) }),
+  /** `floor + (lr − floor)·(1 − step/total)^power`, then `floor`. */
+  z.strictObject({
+    kind: z.literal("polynomial"),
+    lr: positive,
+    total: steps,
+    power: positive.default(1),
+    floor: z.number().nonnegative().default(0),
+  }),
+  /** `factor · dim^−½ · min(step^−½, step · warmup^−1.5)` (arXiv 1706.03762). */
+  z.strictObject({ kind: z.literal("noam"), dim: steps, warmup: steps, factor: positive.default(1) }),
+]);
+
+const learningRateSchema = z.union([
+  positive,
+  scheduleSchema,
+  /** Rises linearly from 0 over `warmup` steps, then follows `after`, whose step 0 is the end of the warm-up. */
+  z.strictObject({ kind: z.literal("warmup"), warmup: steps, after: z.union([positive, scheduleSchema]) }),
+]);
+
+/** A number is a constant rate. */
+export type LearningRate = z.infer<typeof learningRateSchema>;
+export type LearningRateOptions = z.input<typeof learningRateSchema>;
+
+export { learningRateSchema };
+
+/**
+ * The rate at a step.
+ * @param step optimizer steps done before this one, from 0
+ */
+export function learningRateAt(rate: LearningRate, step: number): number {
+  if (typeof rate === "number") return rate;
+  switch (rate.kind) {
+    case "constant":
+      return rate.lr;
+    case "step":
+      return rate.lr * rate.gamma ** Math.floor(step / rate.every);
+    case "cosine": {
+      const progress = Math.min(1, step / rate.total);
+      return rate.floor + ((rate.lr - rate.floor) * (1 + Math.cos(Math.PI * progress))) / 2;
+    }
+    case "polynomial": {
+      const left = 1 - Math.min(1, step / rate.total);
+      return rate.floor + (rate.lr - rate.floor) * left ** rate.power;
+    }
+    case "noam": {
+      const t = step + 1;
+      return rate.factor * rate.dim ** -0.5 * Math.min(t ** -0.5, t * rate.warmup ** -1.5);
+    }
+    case "warmup":
+      return step < rate.warmup
+        ? (learningRateAt(rate.after, 0) * (step + 1)) / rate.warmup
+        : learningRateAt(rate.after, step - rate.warmup);
+    default:
+      return rate satisfies never;
+  }
+}
