@@ -1,0 +1,104 @@
+// The reference twin of the compiler: plain float64 evaluation of an expression, one lane at a time. Kernels are tested
+// against it; nothing on a hot path calls it.
+import type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
+import { uniformAt } from "./random.ts";
+import type { UpdateRule } from "./update-rule.ts";
+
+/** Where an expression is evaluated. */
+export interface Lane {
+  /** The flat index of the element in the loop's shape: the counter of `uniform`. */
+  readonly counter: number;
+  /** The lanes of the whole row, for `rowMean`; absent outside of sparse rows. */
+  readonly row?: readonly ((index: number) => number)[];
+}
+
+const roundHalfEven = (x: number): number => {
+  const nearest = Math.round(x);
+  return nearest - x === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
+};
+
+/** The float64 meaning of each unary op. `round` breaks ties to even. */
+export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = {
+  neg: (x) => -x,
+  abs: Math.abs,
+  sqrt: Math.sqrt,
+  exp: Math.exp,
+  log: Math.log,
+  log1p: Math.log1p,
+  tanh: Math.tanh,
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  floor: Math.floor,
+  round: roundHalfEven,
+  sign: Math.sign,
+};
+
+/** The float64 meaning of each binary op; min and max give NaN where either side is NaN. */
+export const binaryReference: Readonly<Record<BinaryOp, (x: number, y: number) => number>> = {
+  add: (x, y) => x + y,
+  sub: (x, y) => x - y,
+  mul: (x, y) => x * y,
+  div: (x, y) => x / y,
+  min: Math.min,
+  max: Math.max,
+  pow: (x, y) => x ** y,
+  gt: (x, y) => (x > y ? 1 : 0),
+  ge: (x, y) => (x >= y ? 1 : 0),
+  lt: (x, y) => (x < y ? 1 : 0),
+  le: (x, y) => (x <= y ? 1 : 0),
+  eq: (x, y) => (x === y ? 1 : 0),
+};
+
+/**
+ * The value of `expr` in float64.
+ *
+ * @param operands the lane's element of an operand; an integer where the operand is a seed
+ * @throws Error for `rowMean` without `lane.row`
+ */
+export function evaluate(expr: Expr, operands: (index: number) => number, lane: Lane): number {
+  switch (expr.op) {
+    case "input":
+      return operands(expr.index);
+    case "const":
+      return expr.value;
+    case "uniform":
+      return uniformAt(evaluate(expr.seed, operands, lane) >>> 0, expr.stream, lane.counter);
+    case "select":
+      return evaluate(expr.test, operands, lane) !== 0
+        ? evaluate(expr.x, operands, lane)
+        : evaluate(expr.y, operands, lane);
+    case "rowMean": {
+      const { row } = lane;
+      if (!row) throw new Error("rowMean has no row here: it is allowed only in update rules of sparse rows");
+      return row.reduce((sum, element) => sum + evaluate(expr.x, element, lane), 0) / row.length;
+    }
+  }
+  const x = evaluate(expr.x, operands, lane);
+  return "y" in expr ? binaryReference[expr.op](x, evaluate(expr.y, operands, lane)) : unaryReference[expr.op](x);
+}
+
+/** One sparse row, or one dense parameter taken as a row: weights and gradient [dim], slots [dim], or [1] if per row. */
+export interface RuleState {
+  readonly weight: readonly number[];
+  readonly slots: readonly (readonly number[])[];
+}
+
+/** Applies an update rule to one row in float64 and returns the new row. `scalars` are in the rule's order. */
+export function evaluateRule(
+  rule: UpdateRule,
+  { weight, slots }: RuleState,
+  gradient: readonly number[],
+  scalars: readonly number[],
+): { weight: number[]; slots: number[][] } {
+  const row = weight.map((_, element) => (index: number): number => {
+    if (index === 0) return weight[element]!;
+    if (index === 1) return gradient[element]!;
+    const slot = index - 2;
+    if (slot >= slots.length) return scalars[slot - slots.length]!;
+    return rule.slots[slot]!.perRow ? slots[slot]![0]! : slots[slot]![element]!;
+  });
+  const at = (expr: Expr, element: number): number => evaluate(expr, row[element]!, { counter: element, row });
+  return {
+    weight: weight.map((_, element) => at(rule.weight, element)),
+    slots: slots.map((values, slot) => values.map((_, element) => at(rule.state[slot]!, element))),
+  };
+}

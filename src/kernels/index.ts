@@ -1,0 +1,14 @@
+// Elementwise arithmetic: the expression language, its float64 reference, and its compiler to WebAssembly SIMD.
+export { evaluate, evaluateRule, type Lane, type RuleState } from "./evaluate.ts";
+export type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
+export { uniformAt } from "./random.ts";
+export type {
+  CompiledKernels,
+  Kernel,
+  KernelFunction,
+  KernelInput,
+  MapKernel,
+  ReduceKernel,
+  RowUpdateKernel,
+} from "./spec.ts";
+export type { SlotSpec, UpdateRule } from "./update-rule.ts";

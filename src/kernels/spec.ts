@@ -1,0 +1,70 @@
+// What a generated kernel computes: plain data that the engine writes from an instruction's shapes and the compiler turns
+// into one WebAssembly function. Shapes are baked into the code; only pointers and the number of sparse rows are arguments.
+import type { Expr } from "./expr.ts";
+import type { UpdateRule } from "./update-rule.ts";
+
+/** A dense row-major tensor that the kernel reads. `i32` and `u32` elements become f32 numbers, except as a seed. */
+export interface KernelInput {
+  readonly shape: readonly number[];
+  /** Default `f32`. */
+  readonly dtype?: "f32" | "i32" | "u32";
+}
+
+/**
+ * `exprs[i]` of the inputs, broadcast together by numpy's rules to `shape`, into output i (dense f32 of `shape`).
+ *
+ * Call: `k(...inputPointers, ...outputPointers)`. An output may lie exactly over an input of the same shape (in place);
+ * any other overlap is an error of the caller. No byte outside the tensors is read or written.
+ */
+export interface MapKernel {
+  readonly type: "map";
+  readonly exprs: readonly Expr[];
+  readonly shape: readonly number[];
+  readonly inputs: readonly KernelInput[];
+}
+
+/**
+ * Sum or maximum over `axes` of `expr` of the inputs, broadcast together to `shape`. The output is dense f32 of the
+ * remaining dimensions in order (kept dimensions of size 1 do not change its bytes). Over nothing: 0 or -Infinity.
+ *
+ * Call: `k(...inputPointers, outputPointer)`; the output overlaps no input.
+ */
+export interface ReduceKernel {
+  readonly type: "reduce";
+  readonly op: "sum" | "max";
+  readonly expr: Expr;
+  readonly shape: readonly number[];
+  readonly inputs: readonly KernelInput[];
+  /** Dimensions of `shape` that vanish, each once, from 0; all of them for a full reduction. */
+  readonly axes: readonly number[];
+}
+
+/**
+ * An update rule applied in place to sparse rows: for u in 0..n, the row at byte address `handles[u] * 16`.
+ * A handle of 0 is skipped, so a caller can blank rows that must not move.
+ *
+ * Call: `k(handlesPointer, gradientsPointer, n, ...scalarPointers)`, one pointer to an f32 for each of `rule.scalars`.
+ * Gradients are f32 [n, dim]. No two handles of a call may be equal.
+ */
+export interface RowUpdateKernel {
+  readonly type: "rowUpdate";
+  readonly rule: UpdateRule;
+  readonly dim: number;
+  /** Byte offset of the weights in the row. */
+  readonly weightOffset: number;
+  /** Byte offset of each slot in the row, in the rule's order; a `perRow` slot is one f32. */
+  readonly slotOffsets: readonly number[];
+  /** Elements from one gradient row to the next; default `dim`. */
+  readonly gradientStride?: number;
+}
+
+export type Kernel = MapKernel | ReduceKernel | RowUpdateKernel;
+
+/** One compiled module: `names[i]` is the export that runs `kernels[i]`; equal kernels share an export. */
+export interface CompiledKernels {
+  readonly module: WebAssembly.Module;
+  readonly names: readonly string[];
+}
+
+/** A bound kernel: byte offsets into the memory, then sizes, as its kind says. */
+export type KernelFunction = (...args: number[]) => void;
