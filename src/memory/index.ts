@@ -1,0 +1,5 @@
+// The shared heap of a process, its kernels, and the means by which threads wait for each other.
+export { Heap, type HeapOptions } from "./heap.ts";
+export { moduleUrl } from "./source.ts";
+export { Barrier, Lock } from "./threads.ts";
+export { instantiate, kernelModule, supportsRelaxedSimd } from "./wasm.ts";
