@@ -1,0 +1,2 @@
+// Providers of dense contractions: one interface, one contract suite, chosen at run time.
+export { wasmProvider } from "./wasm/provider.ts";

@@ -1,0 +1,60 @@
+// What every provider demands of a matmul before it binds it.
+import type { MatmulShape, MatmulSpec } from "../provider.ts";
+
+/** A matmul in words, for messages: "512×400 · 400×1 (A transposed)". */
+export function describe(shape: MatmulShape): string {
+  const flags = [
+    shape.transposeA && "A transposed",
+    shape.transposeB && "B transposed",
+    shape.bias !== undefined && "bias",
+    shape.activation,
+    shape.accumulate && "accumulate",
+  ].filter(Boolean);
+  return `${shape.m}×${shape.k} · ${shape.k}×${shape.n}${flags.length ? ` (${flags.join(", ")})` : ""}`;
+}
+
+/** @throws RangeError or TypeError that names the field when the shape cannot be computed. */
+export function checkShape(shape: MatmulShape): void {
+  for (const name of ["m", "n", "k"] as const) {
+    const value = shape[name];
+    const least = name === "k" ? 0 : 1;
+    if (!Number.isInteger(value) || value < least || value > 0x7fffffff) {
+      throw new RangeError(`matmul: ${name} is ${value}, expected an integer from ${least} to 2147483647.`);
+    }
+  }
+  for (const [what, elements] of [
+    ["a", shape.m * shape.k],
+    ["b", shape.k * shape.n],
+    ["c", shape.m * shape.n],
+  ] as const) {
+    if (elements > 2 ** 30) {
+      throw new RangeError(
+        `matmul ${describe(shape)}: ${what} has ${elements} elements, more than a 4 GiB heap holds.`,
+      );
+    }
+  }
+  if (shape.accumulate && (shape.bias !== undefined || shape.activation !== undefined)) {
+    throw new TypeError(
+      `matmul ${describe(shape)}: accumulate excludes bias and activation; apply them in an op of their own.`,
+    );
+  }
+}
+
+/** As `checkShape`, and every address must be aligned and inside a 32-bit heap, and the scratch large enough. */
+export function checkSpec(spec: MatmulSpec, scratchBytes: number): void {
+  checkShape(spec);
+  for (const name of ["a", "b", "c", "bias", "scratch"] as const) {
+    const value = spec[name];
+    if (value === undefined && name === "bias") continue;
+    if (!Number.isInteger(value) || value! < 0 || value! >= 2 ** 32 || value! % 4 !== 0) {
+      throw new RangeError(
+        `matmul ${describe(spec)}: address ${name} is ${value}, expected a byte address below 2^32 that is a multiple of 4.`,
+      );
+    }
+  }
+  if (spec.scratchBytes < scratchBytes) {
+    throw new RangeError(
+      `matmul ${describe(spec)}: ${spec.scratchBytes} bytes of scratch, ${scratchBytes} needed; ask provider.scratchBytes(shape).`,
+    );
+  }
+}

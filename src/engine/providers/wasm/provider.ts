@@ -1,0 +1,93 @@
+// The provider that is always there: matrix products in WASM SIMD, with the relaxed multiply-add where the engine has it.
+import { type Heap, instantiate } from "../../../memory/index.ts";
+import type { Activation, MatmulShape, MatmulSpec, Provider } from "../../provider.ts";
+import { checkShape, checkSpec } from "../spec.ts";
+
+/** Exports of gemm.as.ts. Results are i32 and need `>>> 0`. */
+export interface GemmKernels {
+  scratchBytes(m: number, n: number, k: number): number;
+  gemm(
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    transposeA: number,
+    b: number,
+    transposeB: number,
+    c: number,
+    bias: number,
+    activation: number,
+    accumulate: number,
+    scratch: number,
+  ): void;
+  microKernelLoop(times: number, kc: number, a: number, b: number, c: number): number;
+}
+
+/** Exports of gemv.as.ts. */
+export interface GemvKernels {
+  dotRows(rows: number, k: number, a: number, x: number, y: number, accumulate: number): void;
+  sumRows(n: number, k: number, a: number, x: number, y: number, accumulate: number): void;
+  outer(m: number, n: number, x: number, y: number, c: number, accumulate: number): void;
+  finish(m: number, n: number, c: number, bias: number, activation: number): void;
+}
+
+export interface WasmKernels {
+  readonly gemm: GemmKernels;
+  readonly gemv: GemvKernels;
+}
+
+const activationCode: Readonly<Record<Activation, number>> = { relu: 1, sigmoid: 2, tanh: 3 };
+
+/** The WASM kernels of this thread over `heap`. */
+export function wasmKernels(heap: Heap): WasmKernels {
+  return { gemm: instantiate<GemmKernels>("gemm", heap), gemv: instantiate<GemvKernels>("gemv", heap) };
+}
+
+const isVectorProduct = ({ m, n, k }: MatmulShape): boolean => m === 1 || n === 1 || k === 1;
+
+/** Matrix products on `kernels`; by default the variant that this engine runs fastest. */
+export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap)): Provider {
+  const { gemm } = kernels;
+  const scratchBytes = (shape: MatmulShape): number => {
+    checkShape(shape);
+    return isVectorProduct(shape) ? 0 : gemm.scratchBytes(shape.m, shape.n, shape.k) >>> 0;
+  };
+  return {
+    name: "wasm",
+    scratchBytes,
+    matmul(spec) {
+      checkSpec(spec, scratchBytes(spec));
+      if (isVectorProduct(spec)) return vectorProduct(spec, kernels.gemv);
+      const { m, n, k, a, b, c, scratch } = spec;
+      const transposeA = Number(spec.transposeA);
+      const transposeB = Number(spec.transposeB);
+      const bias = spec.bias ?? 0;
+      const activation = spec.activation ? activationCode[spec.activation] : 0;
+      const accumulate = Number(spec.accumulate ?? false);
+      return () => gemm.gemm(m, n, k, a, transposeA, b, transposeB, c, bias, activation, accumulate, scratch);
+    },
+  };
+}
+
+/** One of m, n, k is 1: each matrix is read once, nothing is packed. */
+function vectorProduct(spec: MatmulSpec, kernels: GemvKernels): () => void {
+  const { m, n, c, bias = 0 } = spec;
+  const product = bareVectorProduct(spec, kernels);
+  if (bias === 0 && !spec.activation) return product;
+  const activation = spec.activation ? activationCode[spec.activation] : 0;
+  const { finish } = kernels;
+  return () => {
+    product();
+    finish(m, n, c, bias, activation);
+  };
+}
+
+function bareVectorProduct(spec: MatmulSpec, { dotRows, sumRows, outer }: GemvKernels): () => void {
+  const { m, n, k, a, b, c } = spec;
+  const accumulate = Number(spec.accumulate ?? false);
+  if (n === 1 && spec.transposeA) return () => sumRows(m, k, a, b, c, accumulate);
+  if (n === 1) return () => dotRows(m, k, a, b, c, accumulate);
+  if (m === 1 && spec.transposeB) return () => dotRows(n, k, b, a, c, accumulate);
+  if (m === 1) return () => sumRows(n, k, b, a, c, accumulate);
+  return () => outer(m, n, a, b, c, accumulate);
+}
