@@ -16,7 +16,7 @@ import {
   kernelHash,
   kernelVariants,
   readStamp,
-  STAMP_SECTION,
+  stampKernel,
 } from "../src/memory/kernel-source.ts";
 
 /** What we use of the compiler's interface; its own types would declare AssemblyScript's globals over JavaScript's. */
@@ -148,7 +148,7 @@ async function compile(job: Job): Promise<void> {
   }
   // Renaming is atomic: another build at the same time, or a reader, never sees half a file.
   const temporary = mkdtempSync(`${folder}-`);
-  writeFileSync(join(temporary, job.output), Buffer.concat([binary, stampSection(job.stamp)]));
+  writeFileSync(join(temporary, job.output), stampKernel(binary, job.stamp));
   renameSync(join(temporary, job.output), join(folder, job.output));
   rmSync(temporary, { recursive: true });
 }
@@ -174,17 +174,4 @@ function sectionIds(binary: Uint8Array): number[] {
     at += size;
   }
   return ids;
-}
-
-function stampSection(stamp: KernelStamp): Buffer {
-  const name = Buffer.from(STAMP_SECTION);
-  const body = Buffer.concat([unsigned(name.length), name, Buffer.from(JSON.stringify(stamp))]);
-  return Buffer.concat([unsigned(0), unsigned(body.length), body]);
-}
-
-/** LEB128. */
-function unsigned(value: number): Buffer {
-  const bytes: number[] = [];
-  for (; value > 127; value >>>= 7) bytes.push((value & 127) | 128);
-  return Buffer.from([...bytes, value]);
 }

@@ -8,7 +8,7 @@ import { dirname, relative, resolve } from "node:path";
 export const KERNEL_FOLDER = "build/kernels";
 export const KERNEL_SUFFIX = ".as.ts";
 /** The custom section of a kernel that holds its stamp as JSON. */
-export const STAMP_SECTION = "flotilla.source";
+const STAMP_SECTION = "flotilla.source";
 
 export type KernelVariant = "plain" | "relaxed";
 
@@ -57,7 +57,22 @@ export function kernelHash(path: string, root: string): string {
   return hash.digest("hex");
 }
 
+/** The compiled kernel with its stamp. */
+export function stampKernel(binary: Uint8Array, stamp: KernelStamp): Uint8Array {
+  const name = Buffer.from(STAMP_SECTION);
+  const body = Buffer.concat([leb128(name.length), name, Buffer.from(JSON.stringify(stamp))]);
+  return Buffer.concat([binary, leb128(0), leb128(body.length), body]);
+}
+
+/** The stamp of a compiled kernel; undefined when it has none. */
 export function readStamp(module: WebAssembly.Module): KernelStamp | undefined {
   const section = WebAssembly.Module.customSections(module, STAMP_SECTION)[0];
   return section === undefined ? undefined : JSON.parse(new TextDecoder().decode(section));
+}
+
+function leb128(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128);
+  return Buffer.from([...bytes, rest]);
 }
