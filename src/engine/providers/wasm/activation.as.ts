@@ -1,3 +1,4 @@
+// library
 // Activations over four f32 lanes, for the epilogue of a matrix product.
 
 export const RELU: i32 = 1;

@@ -1,4 +1,4 @@
-// variants: relaxed
+// library
 // Packing: blocks of the operands of a matrix product laid out as the panels that the register tile streams through.
 import { MR, NR, PANEL_A, PANEL_B } from "./gemm-tile.as";
 

@@ -1,4 +1,4 @@
-// variants: relaxed
+// library
 // The register tile of the matrix product: MR rows × 8 columns of C stay in registers while k runs.
 
 // 15 vector registers are free: 6 × 8 fits with a fused multiply-add; mul and add need one more for the product.
