@@ -1,0 +1,59 @@
+// How a batch lies in memory: the columns of a slot, each starting at a multiple of 64 bytes.
+import { bytesOf, type DType } from "../engine/plan.ts";
+
+export interface BatchColumn {
+  readonly name: string;
+  readonly dtype: DType;
+  /** [batch] for `label` and `weight`, [batch, width] for the others. */
+  readonly shape: readonly number[];
+  /** Elements a row. */
+  readonly width: number;
+  /** Bytes from the address of the slot; a multiple of 64. */
+  readonly offset: number;
+}
+
+export interface BatchLayout {
+  /** Rows in a full batch. */
+  readonly batch: number;
+  readonly columns: readonly BatchColumn[];
+  /** Bytes of a slot; a multiple of 64. */
+  readonly bytes: number;
+}
+
+/** What a dataset yields a row, beside `label` and `weight`. */
+export interface FeatureWidths {
+  readonly dense: number;
+  readonly categorical: number;
+  /** Multi-valued columns: name to the most values a row. */
+  readonly bags: Readonly<Record<string, number>>;
+}
+
+export const ALIGNMENT = 64;
+export const alignUp = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** `label` f32 [B], `weight` f32 [B], then `dense` f32 [B, n], `categorical` u64 [B, n] and a u64 [B, max] for each bag. */
+export function batchLayout(batch: number, widths: FeatureWidths): BatchLayout {
+  const columns: BatchColumn[] = [];
+  let offset = 0;
+  const add = (name: string, dtype: DType, shape: readonly number[]): void => {
+    const width = shape[1] ?? 1;
+    columns.push({ name, dtype, shape, width, offset });
+    offset += alignUp(batch * width * bytesOf[dtype]);
+  };
+  add("label", "f32", [batch]);
+  add("weight", "f32", [batch]);
+  if (widths.dense > 0) add("dense", "f32", [batch, widths.dense]);
+  if (widths.categorical > 0) add("categorical", "u64", [batch, widths.categorical]);
+  for (const [name, max] of Object.entries(widths.bags)) add(name, "u64", [batch, max]);
+  return { batch, columns, bytes: offset };
+}
+
+/** @throws when the layout has no such column. */
+export function columnOf(layout: BatchLayout, name: string): BatchColumn {
+  const column = layout.columns.find((candidate) => candidate.name === name);
+  if (column === undefined) {
+    const names = layout.columns.map((candidate) => candidate.name).join(", ");
+    throw new Error(`the batch has no column "${name}"; it has ${names}`);
+  }
+  return column;
+}

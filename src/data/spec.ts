@@ -1,0 +1,78 @@
+// What a dataset is: plain data that goes to reader threads, into checkpoints and to other processes.
+import { z } from "zod";
+import { schemaSchema, whereSchema } from "./schema.ts";
+
+const patterns = z
+  .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+  .transform((value) => (typeof value === "string" ? [value] : value));
+
+const oneByte = z
+  .string()
+  .length(1)
+  .refine((text) => text.charCodeAt(0) < 128 && text !== "\n" && text !== "\r", {
+    message: "must be one ASCII character",
+  });
+
+const common = {
+  batch: z.int().min(1).max(65536).default(512),
+  /** Ids are folded into [1, buckets]; without it they keep 64 bits. */
+  buckets: z.int().min(1).max(0xffffffff).optional(),
+  order: z.enum(["fast", "file"]).default("fast"),
+  /** Reader threads. */
+  readers: z.int().min(1).max(64).default(1),
+  /** Seed of the order in which pieces of files are read; each epoch has its own. Without it: file order. */
+  shuffle: z.int().min(0).max(0xffffffff).optional(),
+};
+const text = { onBadLine: z.enum(["fail", "skip"]).default("fail") };
+const kept = {
+  patterns,
+  where: z.array(whereSchema).default([]),
+  shard: z
+    .strictObject({ rank: z.int().min(0), worldSize: z.int().min(1) })
+    .refine((shard) => shard.rank < shard.worldSize, { message: "rank must be below worldSize" })
+    .default({ rank: 0, worldSize: 1 }),
+};
+
+export const criteoOptions = z.strictObject({ ...common, ...text });
+export const csvOptions = z
+  .strictObject({
+    ...common,
+    ...text,
+    schema: schemaSchema,
+    /** The first line names the columns; without it `columns` must. */
+    header: z.boolean().default(true),
+    columns: z.array(z.string()).min(1).optional(),
+    delimiter: oneByte.default(","),
+    /** False where quotes are ordinary characters. */
+    quote: z.union([oneByte, z.literal(false)]).default('"'),
+    /** Quoted fields may hold line breaks; a file is then read by one reader from its start. */
+    multiline: z.boolean().default(false),
+    /** Blanks around fields do not count. */
+    trim: z.boolean().default(false),
+    /** Texts that mean a missing value, beside the empty one; at most 8 bytes each. */
+    missing: z.array(z.string().min(1).max(8)).max(8).default([]),
+    /** Lines to pass over at the start of each file, before the header. */
+    skipLines: z.int().min(0).default(0),
+  })
+  .refine((options) => options.header !== (options.columns !== undefined), {
+    message:
+      "column names come from the header (header: true) or from columns (header: false), and from one of them only",
+    path: ["columns"],
+  });
+export const parquetOptions = z.strictObject({ ...common, schema: schemaSchema });
+
+export const specSchema = z.discriminatedUnion("format", [
+  z.strictObject({ format: z.literal("criteo"), ...criteoOptions.shape, ...kept }),
+  z.strictObject({ format: z.literal("csv"), ...csvOptions.shape, ...kept }),
+  z.strictObject({ format: z.literal("parquet"), ...parquetOptions.shape, ...kept }),
+]);
+
+export type CriteoOptions = z.input<typeof criteoOptions>;
+export type CsvOptions = z.input<typeof csvOptions>;
+export type ParquetOptions = z.input<typeof parquetOptions>;
+export type DatasetSpec = z.output<typeof specSchema>;
+export type CriteoSpec = Extract<DatasetSpec, { format: "criteo" }>;
+export type CsvSpec = Extract<DatasetSpec, { format: "csv" }>;
+export type ParquetSpec = Extract<DatasetSpec, { format: "parquet" }>;
+/** CSV and Parquet: what the schema drives. */
+export type TableSpec = CsvSpec | ParquetSpec;
