@@ -82,15 +82,9 @@ class ClickModel(nn.Module):
         return logit
 
     def groups(self):
-        """The sparse and the dense parameters: foreach kernels speed the dense ones up and take no sparse gradient."""
+        """The sparse and the dense parameters."""
         sparse = [layer.weight for layer in (self.first, self.embedding) if layer is not None]
         return sparse, [p for p in self.parameters() if not any(p is s for s in sparse)]
-
-
-def adagrads(model, lr, dense_lr=None, weight_decay=0.0):
-    sparse, dense = model.groups()
-    dense_rule = torch.optim.Adagrad(dense, lr=dense_lr or lr, weight_decay=weight_decay, foreach=True)
-    return [torch.optim.Adagrad(sparse, lr=lr), dense_rule]
 
 
 def train_step(model, optimizers, batch):
