@@ -1,0 +1,48 @@
+// Programs: the representation of a model's step, how models are traced to it, differentiated, planned and checked.
+export { type ParameterOptions, ProgramBuilder } from "./builder.ts";
+export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
+export { ProgramError, ShapeError } from "./errors.ts";
+export {
+  type BatchNormOperands,
+  batchNorm,
+  concat,
+  type DropoutOptions,
+  dropout,
+  fm,
+  type LayerNormOptions,
+  layerNorm,
+  type SoftmaxCrossEntropy,
+  sigmoidCrossEntropy,
+  softmaxCrossEntropy,
+  weightedMean,
+  where,
+} from "./functions.ts";
+export type {
+  Activation,
+  DType,
+  Init,
+  Op,
+  OpAttrs,
+  OpKind,
+  OpOf,
+  Parameter,
+  Pooling,
+  Program,
+  Shape,
+  TableField,
+  TableSpec,
+  TensorType,
+  Value,
+  ValueId,
+} from "./ir.ts";
+export { print, summarize } from "./print.ts";
+export { elementwise, type MatmulOptions, type ReduceOptions, Tensor, type TensorLike } from "./tensor.ts";
+export {
+  type ModelFunction,
+  SymbolicTable,
+  TableRows,
+  TraceContext,
+  type TraceOptions,
+  trace,
+} from "./trace.ts";
+export { verify } from "./verify.ts";

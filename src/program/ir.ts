@@ -1,0 +1,146 @@
+// The intermediate representation: a program is plain data (it can be cloned between threads and written as JSON).
+// Values are static in shape and dtype; ops stand in the order in which they run.
+import type { DType } from "../engine/plan.ts";
+import type { Expr } from "../kernels/expr.ts";
+import type { SlotSpec } from "../kernels/update-rule.ts";
+
+export type { DType } from "../engine/plan.ts";
+
+/** One embedding of a table's rows: weights of `dim` numbers and their optimizer state. */
+export interface TableField {
+  readonly name: string;
+  readonly dim: number;
+  readonly slots: readonly SlotSpec[];
+  readonly init: { readonly kind: "uniform" | "normal" | "zeros"; readonly scale: number };
+}
+
+export interface TableSpec {
+  readonly name: string;
+  readonly fields: readonly TableField[];
+  readonly seed: number;
+  /** A first guess of the number of rows. */
+  readonly capacity?: number;
+}
+
+export type Shape = readonly number[];
+/** Index of a value in `Program.values`. */
+export type ValueId = number;
+
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export interface Value extends TensorType {
+  readonly id: ValueId;
+  readonly name: string;
+}
+
+/**
+ * How a parameter starts. `fan` of the scaled kinds defaults to the shape's own: [fanIn, fanOut] of a matrix.
+ * - `uniform`: [−scale, scale); `normal`: standard deviation `scale`;
+ * - `glorot-*`: variance 2 / (fanIn + fanOut) (Glorot & Bengio 2010); `he-*`: variance 2 / fanIn (He et al. 2015).
+ */
+export type Init =
+  | { readonly kind: "zeros" | "ones" }
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "uniform" | "normal"; readonly scale: number }
+  | {
+      readonly kind: "glorot-uniform" | "glorot-normal" | "he-uniform" | "he-normal";
+      readonly fanIn?: number;
+      readonly fanOut?: number;
+    };
+
+/** A tensor that outlives the step and is shared by all trainers: a weight, a running statistic or optimizer state. */
+export interface Parameter {
+  readonly value: ValueId;
+  readonly init: Init;
+  readonly trainable: boolean;
+  /** What an optimizer may treat apart: "default", "wide", "bias", …; optimizer state has "optimizer". */
+  readonly group: string;
+}
+
+/** The attributes of every op kind; kinds and their inputs and outputs are listed in docs/architecture.md. */
+export interface OpAttrs {
+  /**
+   * One output per expression; the inputs broadcast to the outputs' shape. `shape` is given where the inputs do not span it.
+   * `derivatives[k][i]`, where given, is the derivative of expression k by input i: it replaces the derived one.
+   */
+  readonly map: {
+    readonly exprs: readonly Expr[];
+    readonly shape?: Shape;
+    readonly derivatives?: readonly (readonly Expr[])[];
+  };
+  readonly reduce: {
+    readonly op: "sum" | "max";
+    readonly axes: readonly number[];
+    readonly keepDims: boolean;
+    readonly expr?: Expr;
+  };
+  readonly matmul: {
+    readonly transposeA: boolean;
+    readonly transposeB: boolean;
+    readonly activation?: Activation;
+  };
+  readonly reshape: { readonly shape: Shape };
+  readonly concat: { readonly axis: number };
+  readonly slice: { readonly axis: number; readonly start: number; readonly end: number };
+  readonly pad: { readonly axis: number; readonly before: number; readonly after: number };
+  readonly transpose: { readonly perm: readonly number[] };
+  readonly softmax: Record<never, never>;
+  readonly softmax_grad: Record<never, never>;
+  readonly softmax_cross_entropy: Record<never, never>;
+  readonly softmax_cross_entropy_grad: Record<never, never>;
+  readonly layer_norm: { readonly epsilon: number };
+  readonly layer_norm_grad: Record<never, never>;
+  readonly batch_norm: { readonly epsilon: number; readonly momentum: number; readonly training: boolean };
+  readonly batch_norm_grad: Record<never, never>;
+  readonly lookup: { readonly table: string; readonly insert: boolean };
+  readonly gather: { readonly table: string; readonly field: string };
+  readonly gather_pool: { readonly table: string; readonly field: string; readonly mode: Pooling };
+  readonly scatter_update: {
+    readonly table: string;
+    readonly lookups: number;
+    readonly contributions: readonly { readonly lookup: number; readonly field: string; readonly pool?: Pooling }[];
+    /** Names of the scalar inputs that follow the gradients, by field; an input per name. */
+    readonly scalars: Readonly<Record<string, readonly string[]>>;
+  };
+  readonly fm: Record<never, never>;
+  readonly fm_grad: Record<never, never>;
+  readonly update: { readonly exprs: readonly Expr[]; readonly targets: readonly number[] };
+}
+
+export type Activation = "relu" | "sigmoid" | "tanh";
+export type Pooling = "sum" | "mean";
+export type OpKind = keyof OpAttrs;
+
+export interface OpOf<K extends OpKind> {
+  readonly kind: K;
+  readonly inputs: readonly ValueId[];
+  readonly outputs: readonly ValueId[];
+  readonly attrs: OpAttrs[K];
+  /** Where in the model the op stands, as "mlp/0". */
+  readonly scope: string;
+}
+
+/** A union over the kinds, so that a test of `kind` narrows `attrs`. */
+export type Op = { [K in OpKind]: OpOf<K> }[OpKind];
+
+export interface Program {
+  /** `values[id].id === id`. */
+  readonly values: readonly Value[];
+  readonly ops: readonly Op[];
+  /** What each step supplies: batch columns, `scalar:NAME`, `seed`. */
+  readonly inputs: Readonly<Record<string, ValueId>>;
+  readonly parameters: Readonly<Record<string, Parameter>>;
+  readonly tables: Readonly<Record<string, TableSpec>>;
+  readonly outputs: Readonly<Record<string, ValueId>>;
+}
+
+/** The number of elements of a shape. */
+export const sizeOf = (shape: Shape): number => shape.reduce((n, d) => n * d, 1);
+
+export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+
+/** "f32[512,16]". */
+export const formatType = (type: TensorType): string => `${type.dtype}[${type.shape.join(",")}]`;

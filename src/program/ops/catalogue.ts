@@ -1,0 +1,47 @@
+// Every op kind with its definition.
+import type { Op, OpKind, ValueId } from "../ir.ts";
+import type { OpDefinition } from "./definition.ts";
+import { fm, fm_grad } from "./fm.ts";
+import { concat, pad, reshape, slice, transpose } from "./layout.ts";
+import { map, reduce } from "./map.ts";
+import { matmul } from "./matmul.ts";
+import { batch_norm, batch_norm_grad, layer_norm, layer_norm_grad } from "./norm.ts";
+import { softmax, softmax_cross_entropy, softmax_cross_entropy_grad, softmax_grad } from "./softmax.ts";
+import { gather, gather_pool, lookup, scatter_update } from "./table.ts";
+import { update } from "./update.ts";
+
+export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
+  map,
+  reduce,
+  matmul,
+  reshape,
+  concat,
+  slice,
+  pad,
+  transpose,
+  softmax,
+  softmax_grad,
+  softmax_cross_entropy,
+  softmax_cross_entropy_grad,
+  layer_norm,
+  layer_norm_grad,
+  batch_norm,
+  batch_norm_grad,
+  lookup,
+  gather,
+  gather_pool,
+  scatter_update,
+  fm,
+  fm_grad,
+  update,
+};
+
+export const definitionOf = <K extends OpKind>(kind: K): OpDefinition<K> => catalogue[kind];
+
+/** The definition of an op of any kind: its `attrs` are the op's own, so the kinds agree. */
+export const definitionFor = (op: Op): OpDefinition<OpKind> => catalogue[op.kind] as unknown as OpDefinition<OpKind>;
+
+/** The values that an op overwrites in place. */
+export function writtenValues(op: Op): ValueId[] {
+  return (definitionFor(op).writes?.(op.attrs) ?? []).map((position) => op.inputs[position]!);
+}

@@ -1,0 +1,209 @@
+// Elementwise arithmetic over broadcast inputs, and its reductions. The arithmetic is an expression; its gradient is
+// derived from it, so each elementwise op of the library is one expression and nothing else.
+import { evaluate } from "../../kernels/evaluate.ts";
+import { constant, div, type Expr, eq, input, mul } from "../../kernels/expr.ts";
+import { derivative, reuseOutput } from "../derivative.ts";
+import { ShapeError } from "../errors.ts";
+import { inputsOf, isConstant, mapInputs, simplify, some } from "../expr-tools.ts";
+import { type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
+import { broadcastAxes, broadcastIndex, broadcastShapes, keptShape, reshaped } from "./broadcast.ts";
+import {
+  expectAxis,
+  f32,
+  type GradientBuilder,
+  type GradientRequest,
+  type NdArray,
+  numbers,
+  type OpDefinition,
+} from "./definition.ts";
+
+export const map: OpDefinition<"map"> = {
+  infer(inputs, { exprs, shape, derivatives }) {
+    expectArithmetic(inputs, exprs);
+    const joint = broadcastShapes(inputs.map((type) => type.shape));
+    const result = shape ?? joint;
+    if (!sameShape(broadcastShapes([result, joint]), result)) {
+      throw new ShapeError(`inputs of shape [${joint.join(",")}] do not broadcast to [${result.join(",")}]`);
+    }
+    if (derivatives?.some((row) => row.length !== inputs.length)) {
+      throw new ShapeError("derivatives need one expression for each input");
+    }
+    return exprs.map(() => f32(...result));
+  },
+
+  gradient(request) {
+    const { op, builder, needs } = request;
+    const shape = builder.typeOf(op.outputs[0]!).shape;
+    const terms = op.inputs.map((_, i) => (needs[i] ? chainRule(request, i) : constant(0)));
+    return spread(builder, op.inputs, terms, gradientOperands(request), shape);
+  },
+
+  reference({ attrs, inputs, outputs }) {
+    const read = reader(inputs, outputs[0]!.shape);
+    for (const [k, expr] of attrs.exprs.entries()) {
+      const out = numbers(outputs[k]);
+      for (let i = 0; i < out.length; i++) out[i] = evaluate(expr, read(i), { counter: i });
+    }
+  },
+};
+
+export const reduce: OpDefinition<"reduce"> = {
+  infer(inputs, { axes, keepDims, expr }) {
+    expectArithmetic(inputs, [expr ?? input(0)]);
+    const shape = broadcastShapes(inputs.map((type) => type.shape));
+    for (const axis of axes) expectAxis(axis, shape.length);
+    if (new Set(axes).size !== axes.length) throw new ShapeError(`axes [${axes.join(",")}] repeat`);
+    if (expr !== undefined && some(expr, (node) => node.op === "uniform")) {
+      throw new ShapeError("a reduction has no random numbers; draw them in a map");
+    }
+    return [f32(...(keepDims ? keptShape(shape, axes) : shape.filter((_, axis) => !axes.includes(axis))))];
+  },
+
+  gradient({ op, builder, outputGradients, needs }) {
+    const { attrs } = op;
+    const expr = attrs.expr ?? input(0);
+    const shape = broadcastShapes(op.inputs.map((id) => builder.typeOf(id).shape));
+    const kept = keptShape(shape, attrs.axes);
+    const operands = [...op.inputs, reshaped(builder, outputGradients[0]!, kept)];
+    let share: Expr = input(op.inputs.length);
+    if (attrs.op === "max") {
+      // Elements that tie for the maximum share its gradient evenly.
+      const y = reshaped(builder, op.outputs[0]!, kept);
+      const tied = eq(expr, input(op.inputs.length));
+      const ties = builder.emit("reduce", [...op.inputs, y], {
+        op: "sum",
+        axes: attrs.axes,
+        keepDims: true,
+        expr: tied,
+      });
+      operands.push(y, ties[0]!);
+      share = mul(eq(expr, input(op.inputs.length + 1)), div(share, input(op.inputs.length + 2)));
+    }
+    const terms = op.inputs.map((_, i) => (needs[i] ? simplify(mul(share, derivative(expr, i))) : constant(0)));
+    return spread(builder, op.inputs, terms, operands, shape);
+  },
+
+  reference({ attrs, inputs, outputs }) {
+    const shape = broadcastShapes(inputs.map((array) => array.shape));
+    const target = broadcastIndex(keptShape(shape, attrs.axes), shape);
+    const read = reader(inputs, shape);
+    const out = numbers(outputs[0]);
+    if (attrs.op === "max") out.fill(Number.NEGATIVE_INFINITY);
+    for (let i = 0; i < sizeOf(shape); i++) {
+      const x = evaluate(attrs.expr ?? input(0), read(i), { counter: i });
+      const o = target(i);
+      out[o] = attrs.op === "sum" ? out[o]! + x : Math.max(out[o]!, x);
+    }
+  },
+};
+
+/** Elements of broadcast operands at a flat index of `shape`. */
+export function reader(inputs: readonly NdArray[], shape: Shape): (flat: number) => (index: number) => number {
+  const data = inputs.map(numbers);
+  const at = inputs.map((array) => broadcastIndex(array.shape, shape));
+  return (flat) => (index) => data[index]![at[index]!(flat)]!;
+}
+
+export function expectArithmetic(inputs: readonly TensorType[], exprs: readonly Expr[]): void {
+  if (exprs.length === 0) throw new ShapeError("needs an expression");
+  for (const type of inputs) {
+    if (type.dtype === "u64") throw new ShapeError("64-bit ids have no arithmetic: look them up in a table first");
+  }
+  for (const expr of exprs) {
+    for (const index of inputsOf(expr)) {
+      if (index >= inputs.length) throw new ShapeError(`an expression reads input ${index} of ${inputs.length}`);
+    }
+    const badSeed = some(
+      expr,
+      (node) => node.op === "uniform" && (node.seed.op !== "input" || inputs[node.seed.index]!.shape.length !== 0),
+    );
+    if (badSeed) throw new ShapeError("the seed of uniform must be a rank-0 input");
+  }
+}
+
+/** Operands of a map's gradient: its inputs, its outputs, the gradients of its outputs. */
+function gradientOperands({ op, outputGradients }: GradientRequest<"map">): (ValueId | undefined)[] {
+  return [...op.inputs, ...op.outputs, ...outputGradients];
+}
+
+/** Σ over the outputs of gradient × derivative. */
+function chainRule({ op, outputGradients }: GradientRequest<"map">, index: number): Expr {
+  const { exprs, derivatives } = op.attrs;
+  const firstOutput = op.inputs.length;
+  const firstGradient = firstOutput + exprs.length;
+  let sum: Expr = constant(0);
+  for (const [k, expr] of exprs.entries()) {
+    if (outputGradients[k] === undefined) continue;
+    const local = reuseOutput(derivatives?.[k]?.[index] ?? derivative(expr, index), expr, firstOutput + k);
+    sum = { op: "add", x: sum, y: { op: "mul", x: input(firstGradient + k), y: local } };
+  }
+  return simplify(sum);
+}
+
+/**
+ * Emits the gradients `terms[i]` of inputs `ids[i]`, expressions over `operands` in the loop of `shape`: one map for all
+ * inputs of that shape, a reduction for each that was broadcast.
+ */
+function spread(
+  builder: GradientBuilder,
+  ids: readonly ValueId[],
+  terms: readonly Expr[],
+  operands: readonly (ValueId | undefined)[],
+  shape: Shape,
+): (ValueId | undefined)[] {
+  const result: (ValueId | undefined)[] = ids.map(() => undefined);
+  const full: number[] = [];
+  for (const [i, term] of terms.entries()) {
+    if (isConstant(term, 0)) continue;
+    const type = builder.typeOf(ids[i]!);
+    const axes = broadcastAxes(type.shape, shape);
+    if (axes.length === 0 && type.shape.length === shape.length) {
+      full.push(i);
+      continue;
+    }
+    result[i] = reduceTerm(builder, term, operands, shape, type.shape);
+  }
+  if (full.length > 0) {
+    const { exprs, inputs } = compact(
+      full.map((i) => terms[i]!),
+      operands,
+    );
+    const outputs = builder.emit("map", inputs, { exprs, shape });
+    for (const [k, i] of full.entries()) result[i] = outputs[k]!;
+  }
+  return result;
+}
+
+/** A gradient summed over the axes along which its input was repeated. */
+function reduceTerm(
+  builder: GradientBuilder,
+  term: Expr,
+  operands: readonly (ValueId | undefined)[],
+  shape: Shape,
+  target: Shape,
+): ValueId {
+  const { exprs, inputs } = compact([term], operands);
+  const axes = broadcastAxes(target, shape);
+  const joint = broadcastShapes(inputs.map((id) => builder.typeOf(id).shape));
+  const random = some(term, (node) => node.op === "uniform");
+  if (axes.length > 0 && sameShape(joint, shape) && !random) {
+    const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, expr: exprs[0]! });
+    return reshaped(builder, sum!, target);
+  }
+  const [value] = builder.emit("map", inputs, { exprs, shape });
+  if (axes.length === 0) return reshaped(builder, value!, target);
+  const [sum] = builder.emit("reduce", [value!], { op: "sum", axes, keepDims: false });
+  return reshaped(builder, sum!, target);
+}
+
+/** Drops operands that no expression reads. */
+function compact(
+  exprs: readonly Expr[],
+  operands: readonly (ValueId | undefined)[],
+): { exprs: Expr[]; inputs: ValueId[] } {
+  const used = [...new Set(exprs.flatMap(inputsOf))].sort((a, b) => a - b);
+  return {
+    exprs: exprs.map((expr) => mapInputs(expr, (index) => input(used.indexOf(index)))),
+    inputs: used.map((index) => operands[index]!),
+  };
+}
