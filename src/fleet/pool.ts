@@ -1,0 +1,90 @@
+// The pool of trainer threads of a job: started once, asked for work by messages, and named when one of them fails.
+import { Worker } from "node:worker_threads";
+import type { ProviderDescription } from "../engine/index.ts";
+import { type Heap, moduleUrl } from "../memory/index.ts";
+import type { Reply, Request, ScoreMessage, WorkerData } from "./protocol.ts";
+
+interface Pending {
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+}
+
+class PoolThread {
+  readonly worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  #next = 0;
+  #failure: Error | undefined;
+
+  constructor(data: WorkerData, onScores: (message: ScoreMessage) => void) {
+    this.worker = new Worker(moduleUrl(import.meta.url, "worker"), { workerData: data });
+    // An idle pool does not keep the process alive; `ask` takes a reference while work is under way.
+    this.worker.unref();
+    this.worker.on("message", (message: Reply | ScoreMessage) => {
+      if ("scores" in message) return onScores(message);
+      const pending = this.#pending.get(message.id);
+      this.#pending.delete(message.id);
+      if (this.#pending.size === 0) this.worker.unref();
+      if (message.error === undefined) pending?.resolve(message.result);
+      else pending?.reject(Object.assign(new Error(message.error.message), { stack: message.error.stack }));
+    });
+    const fail = (error: Error): void => {
+      this.#failure = error;
+      for (const { reject } of this.#pending.values()) reject(error);
+      this.#pending.clear();
+    };
+    this.worker.on("error", (cause) => fail(new Error(`trainer thread ${data.thread} died: ${cause}`, { cause })));
+    this.worker.on("exit", (code) => fail(new Error(`trainer thread ${data.thread} ended with code ${code}`)));
+  }
+
+  ask(request: Request): Promise<unknown> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const id = this.#next++;
+    this.worker.ref();
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.worker.postMessage({ id, request });
+    });
+  }
+}
+
+export class TrainerPool {
+  readonly size: number;
+  readonly #heap: Heap;
+  readonly #provider: ProviderDescription;
+  #threads: PoolThread[] | undefined;
+  #onScores: (message: ScoreMessage) => void = () => {};
+
+  constructor(heap: Heap, provider: ProviderDescription, size: number) {
+    this.#heap = heap;
+    this.#provider = provider;
+    this.size = size;
+  }
+
+  /** Sends each thread its request and returns their results, by thread. @throws the first thread's error. */
+  async all<T>(request: (thread: number) => Request, onScores?: (message: ScoreMessage) => void): Promise<T[]> {
+    this.#onScores = onScores ?? (() => {});
+    const threads = this.#start();
+    const results = await Promise.allSettled(threads.map((thread, i) => thread.ask(request(i))));
+    const failed = results.filter((result) => result.status === "rejected");
+    // The thread that failed first makes the others give up; their errors only say so.
+    const first = failed.find(({ reason }) => !String(reason).includes("another trainer thread failed")) ?? failed[0];
+    if (first !== undefined) throw first.reason;
+    return results.map((result) => (result as PromiseFulfilledResult<unknown>).value as T);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all((this.#threads ?? []).map(({ worker }) => worker.terminate()));
+    this.#threads = undefined;
+  }
+
+  #start(): PoolThread[] {
+    this.#threads ??= Array.from(
+      { length: this.size },
+      (_, thread) =>
+        new PoolThread({ memory: this.#heap.memory, thread, threads: this.size, provider: this.#provider }, (message) =>
+          this.#onScores(message),
+        ),
+    );
+    return this.#threads;
+  }
+}

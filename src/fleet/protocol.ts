@@ -1,0 +1,85 @@
+// What the main thread and the trainer threads say to each other. Messages start and end work; while a thread works, the
+// two share words of the heap instead, because a busy thread reads no messages.
+import type { QueueHandle } from "../data/index.ts";
+import type { ProviderDescription } from "../engine/index.ts";
+import type { Prepared } from "../engine/prepare.ts";
+import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
+import type { Optimizer } from "../optim/index.ts";
+import type { TableHandle } from "../table/index.ts";
+
+/** What a trainer thread is born with. */
+export interface WorkerData {
+  readonly memory: WebAssembly.Memory;
+  /** Which of the job's threads this is, from 0. */
+  readonly thread: number;
+  readonly threads: number;
+  readonly provider: ProviderDescription;
+}
+
+/** Binds a prepared plan under a key, to an arena that the main thread has set aside. */
+export interface BindRequest {
+  readonly type: "bind";
+  readonly key: string;
+  readonly prepared: Prepared;
+  readonly arena: number;
+  readonly shared: number;
+  readonly tables: Readonly<Record<string, TableHandle>>;
+}
+
+export interface ReleaseRequest {
+  readonly type: "release";
+  readonly keys: readonly string[];
+}
+
+/** A rank-0 input that changes each step: the value of an optimizer's scalar. */
+export interface ScalarInput {
+  readonly input: string;
+  readonly scalar: string;
+  readonly optimizer: Optimizer;
+}
+
+interface BatchWork {
+  /** The bound plan that runs a batch. */
+  readonly key: string;
+  readonly queue: QueueHandle;
+  readonly batch: number;
+  /** Input of the plan, and where its column lies in a slot of the queue. */
+  readonly columns: readonly { readonly input: string; readonly offset: number; readonly bytes: number }[];
+}
+
+/** Trains until the queue ends. */
+export interface TrainRequest extends BatchWork {
+  readonly type: "train";
+  /** Address of the run's `Control`. */
+  readonly control: number;
+  readonly stats: WindowStatsHandle;
+  readonly scalars: readonly ScalarInput[];
+  readonly seed: number;
+  /** Present in mode `sync`: the plan that reduces and applies this thread's share of the gradients. */
+  readonly updateKey?: string;
+  /** Measure each instruction; the reply carries the table. */
+  readonly profile?: boolean;
+}
+
+/** Scores until the queue ends: into a log for exact metrics, or sent back for predictions. */
+export interface ScoreRequest extends BatchWork {
+  readonly type: "score";
+  readonly log?: ScoreLogHandle;
+  /** Send each batch's logits to the main thread as `ScoreMessage`s. */
+  readonly send: boolean;
+}
+
+export type Request = BindRequest | ReleaseRequest | TrainRequest | ScoreRequest;
+
+export interface Reply {
+  readonly id: number;
+  readonly error?: { readonly message: string; readonly stack?: string };
+  readonly result?: unknown;
+}
+
+/** Logits of some batches of the queue: of batch `sequences[i]` the rows from `starts[i]` to `starts[i + 1]`. */
+export interface ScoreMessage {
+  readonly scores: Float32Array;
+  readonly sequences: readonly number[];
+  readonly starts: readonly number[];
+}
