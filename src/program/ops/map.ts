@@ -156,9 +156,10 @@ function spread(
   for (const [i, term] of terms.entries()) {
     if (isConstant(term, 0)) continue;
     const type = builder.typeOf(ids[i]!);
-    const axes = broadcastAxes(type.shape, shape);
-    if (axes.length === 0 && type.shape.length === shape.length) {
-      full.push(i);
+    if (sameShape(type.shape, shape)) {
+      const whole = term.op === "input" ? operands[term.index]! : undefined;
+      if (whole !== undefined && sameShape(builder.typeOf(whole).shape, shape)) result[i] = whole;
+      else full.push(i);
       continue;
     }
     result[i] = reduceTerm(builder, term, operands, shape, type.shape);

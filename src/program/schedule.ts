@@ -1,0 +1,43 @@
+// The order of effects: moves each in-place update to the earliest place that no reader of the old value follows.
+import type { Op, Program } from "./ir.ts";
+import { writtenValues } from "./ops/catalogue.ts";
+
+/** What an op reads and writes: values by id, tables by name. */
+export interface Access {
+  readonly reads: ReadonlySet<number | string>;
+  readonly writes: ReadonlySet<number | string>;
+}
+
+/**
+ * A look-up that inserts rows does not count as a write: which rows exist changes no value that another op reads.
+ */
+export function accessOf(op: Op): Access {
+  const reads = new Set<number | string>(op.inputs);
+  const writes = new Set<number | string>([...op.outputs, ...writtenValues(op)]);
+  if (op.kind === "gather" || op.kind === "gather_pool") reads.add(`table:${op.attrs.table}`);
+  if (op.kind === "scatter_update") writes.add(`table:${op.attrs.table}`);
+  return { reads, writes };
+}
+
+const intersects = (a: ReadonlySet<number | string>, b: ReadonlySet<number | string>): boolean => {
+  for (const x of a) if (b.has(x)) return true;
+  return false;
+};
+
+/** Whether two ops may not change places. */
+export const conflicts = (a: Access, b: Access): boolean =>
+  intersects(a.writes, b.reads) || intersects(a.reads, b.writes) || intersects(a.writes, b.writes);
+
+/** Hoists updates, so that gradients die early and the weight is still in the cache. */
+export function scheduleEffects(program: Program): Program {
+  const placed: { readonly op: Op; readonly access: Access }[] = [];
+  for (const op of program.ops) {
+    const access = accessOf(op);
+    let at = placed.length;
+    if (op.kind === "update" || op.kind === "scatter_update") {
+      while (at > 0 && !conflicts(placed[at - 1]!.access, access)) at--;
+    }
+    placed.splice(at, 0, { op, access });
+  }
+  return { ...program, ops: placed.map(({ op }) => op) };
+}
