@@ -1,4 +1,5 @@
 // Elementwise arithmetic: the expression language, its float64 reference, and its compiler to WebAssembly SIMD.
+export { bindKernels, compileKernels } from "./compile.ts";
 export { evaluate, evaluateRule, type Lane, type RuleState } from "./evaluate.ts";
 export type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 export { uniformAt } from "./random.ts";

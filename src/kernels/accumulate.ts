@@ -1,0 +1,98 @@
+// Running sums and maxima in registers. Long sums stay accurate because a register takes at most BLOCK additions before it
+// is emptied into float64 totals: the rounding error does not grow with the length.
+import { type FunctionBuilder, simd, valueType } from "./wasm.ts";
+
+/** The most f32 additions into one register; bounds the relative error of a sum of positive numbers by 64 · 2^-24. */
+export const BLOCK = 64;
+
+export type ReduceOp = "sum" | "max";
+
+/** What an accumulator holds before the first value, in every lane. */
+const identityBits: Readonly<Record<ReduceOp, number>> = { sum: 0, max: 0xff800000 };
+const combineOp = { sum: simd.add, max: simd.max } as const;
+
+export class Accumulators {
+  readonly locals: readonly number[];
+  readonly #fn: FunctionBuilder;
+  readonly #op: ReduceOp;
+
+  constructor(fn: FunctionBuilder, op: ReduceOp, count: number) {
+    this.#fn = fn;
+    this.#op = op;
+    this.locals = Array.from({ length: count }, () => fn.local(valueType.v128));
+  }
+
+  clear(): void {
+    for (const local of this.locals) {
+      this.#identity();
+      this.#fn.set(local);
+    }
+  }
+
+  /** Takes the value that `push` pushes into accumulator `i`; only its first `lanes` lanes count. */
+  add(i: number, lanes: number, push: () => void): void {
+    const local = this.locals[i]!;
+    this.#fn.get(local);
+    push();
+    if (lanes < 4) this.#mask(lanes);
+    this.#fn.simd(combineOp[this.#op]);
+    this.#fn.set(local);
+  }
+
+  /** Pushes all accumulators combined, as a balanced tree. */
+  pushCombined(locals: readonly number[] = this.locals): void {
+    if (locals.length === 1) {
+      this.#fn.get(locals[0]!);
+      return;
+    }
+    const half = Math.ceil(locals.length / 2);
+    this.pushCombined(locals.slice(0, half));
+    this.pushCombined(locals.slice(half));
+    this.#fn.simd(combineOp[this.#op]);
+  }
+
+  /** Combines the four lanes of a local into each of its lanes. */
+  acrossLanes(local: number): void {
+    const swaps = [
+      [2, 3, 0, 1],
+      [1, 0, 3, 2],
+    ] as const;
+    for (const swap of swaps) {
+      this.#fn.get(local);
+      this.#fn.get(local);
+      this.#fn.get(local);
+      this.#fn.shuffle(swap);
+      this.#fn.simd(combineOp[this.#op]);
+      this.#fn.set(local);
+    }
+  }
+
+  #identity(): void {
+    const bits = identityBits[this.#op];
+    this.#fn.constant([bits, bits, bits, bits]);
+  }
+
+  /** Replaces the lanes from `lanes` on by the identity. */
+  #mask(lanes: number): void {
+    this.#identity();
+    const keep = (lane: number): number => (lane < lanes ? 0xffffffff : 0);
+    this.#fn.constant([keep(0), keep(1), keep(2), keep(3)]);
+    this.#fn.simd(simd.bitselect);
+  }
+}
+
+/** Adds the four lanes of a local to two float64 totals: lanes 0 and 1 to `low`, 2 and 3 to `high`. */
+export function addToTotals(fn: FunctionBuilder, local: number, low: number, high: number): void {
+  fn.get(low);
+  fn.get(local);
+  fn.simd(simd.promoteLow);
+  fn.simd(simd.f64Add);
+  fn.set(low);
+  fn.get(high);
+  fn.get(local);
+  fn.get(local);
+  fn.shuffle([2, 3, 0, 1]);
+  fn.simd(simd.promoteLow);
+  fn.simd(simd.f64Add);
+  fn.set(high);
+}

@@ -1,0 +1,136 @@
+// Emits a graph's nodes as instructions: what varies from lane to lane once a vector, everything else in front of the
+// outermost loop in which it stays the same.
+import type { Graph, Node, NodeId } from "./graph.ts";
+import { type FunctionBuilder, simd, valueType } from "./wasm.ts";
+
+/** Where an operand's elements lie: a pointer's local and a constant byte offset from it. */
+export interface Address {
+  readonly pointer: number;
+  readonly offset: number;
+}
+
+export interface LaneSources {
+  readonly address: (operand: number) => Address;
+  /** The i32 local that holds the flat index of the current element; needed for `uniform`. */
+  readonly counter?: number;
+  /** Pushes the mean of a node over the row, in every lane; needed for `rowMean`. */
+  readonly rowMean?: (x: NodeId) => void;
+}
+
+export class LaneEmitter {
+  /** The number of instructions for one vector: a guide for unrolling. */
+  readonly cost: number;
+  readonly #fn: FunctionBuilder;
+  readonly #graph: Graph;
+  readonly #sources: LaneSources;
+  readonly #uses = new Map<NodeId, NodeId[]>();
+  readonly #roots: ReadonlySet<NodeId>;
+  /** Locals of hoisted nodes by node, and of varying nodes that are used twice. */
+  readonly #locals = new Map<NodeId, number>();
+  /** The varying nodes whose locals hold the current vector. */
+  readonly #current = new Set<NodeId>();
+  readonly #iota: number | undefined;
+  #offset = 0;
+  #lanes = 4;
+
+  constructor(fn: FunctionBuilder, graph: Graph, roots: readonly NodeId[], sources: LaneSources) {
+    this.#fn = fn;
+    this.#graph = graph;
+    this.#sources = sources;
+    this.#roots = new Set(roots);
+    for (const root of this.#roots) this.#visit(root);
+    this.cost = [...this.#uses.keys()].filter((id) => this.#node(id).varies).length;
+    const counted = [...this.#uses.keys()].some((id) => this.#node(id).kind === "counter");
+    this.#iota = counted ? fn.local(valueType.v128) : undefined;
+  }
+
+  /** Emits what stays the same within `level` loops and changes in the loop just entered; level 0 = the function's start. */
+  enter(level: number): void {
+    if (level === 0 && this.#iota !== undefined) {
+      this.#fn.constant([0, 1, 2, 3]);
+      this.#fn.set(this.#iota);
+    }
+    for (const id of [...this.#uses.keys()].sort((a, b) => a - b)) {
+      if (this.#node(id).level !== level || !this.#isHoisted(id)) continue;
+      const local = this.#fn.local(valueType.v128);
+      this.#instruction(id);
+      this.#fn.set(local);
+      this.#locals.set(id, local);
+    }
+  }
+
+  /** Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others count as zero. */
+  vector(offset: number, lanes: number): void {
+    this.#offset = offset;
+    this.#lanes = lanes;
+    this.#current.clear();
+  }
+
+  /** Pushes a node's value, in the current vector if it varies. */
+  push(id: NodeId): void {
+    const { varies } = this.#node(id);
+    const local = this.#locals.get(id);
+    if (local !== undefined && (!varies || this.#current.has(id))) {
+      this.#fn.get(local);
+      return;
+    }
+    this.#instruction(id);
+    if (!varies || this.#uses.get(id)!.length < 2) return;
+    const kept = local ?? this.#fn.local(valueType.v128);
+    this.#locals.set(id, kept);
+    this.#current.add(id);
+    this.#fn.tee(kept);
+  }
+
+  #node(id: NodeId): Node {
+    return this.#graph.nodes[id]!;
+  }
+
+  #visit(id: NodeId): void {
+    if (this.#uses.has(id)) return;
+    this.#uses.set(id, []);
+    for (const arg of this.#node(id).args) {
+      this.#visit(arg);
+      this.#uses.get(arg)!.push(id);
+    }
+  }
+
+  #isHoisted(id: NodeId): boolean {
+    const { varies, level, kind } = this.#node(id);
+    const users = this.#uses.get(id)!;
+    const alone = users.length === 1 && !this.#roots.has(id) && kind !== "rowMean";
+    return !varies && !(alone && users.every((user) => !this.#node(user).varies && this.#node(user).level === level));
+  }
+
+  #instruction(id: NodeId): void {
+    const fn = this.#fn;
+    const node = this.#node(id);
+    switch (node.kind) {
+      case "load": {
+        const { pointer, offset } = this.#sources.address(node.operand);
+        if (node.varies) fn.load(pointer, offset + 4 * this.#offset, this.#lanes);
+        else fn.loadSplat(pointer, offset);
+        return;
+      }
+      case "counter":
+        fn.get(this.#sources.counter!);
+        fn.i32(this.#offset);
+        fn.i32Add();
+        fn.simd(simd.i32x4Splat);
+        fn.get(this.#iota!);
+        fn.simd(simd.i32Add);
+        return;
+      case "const":
+        fn.constant([node.bits, node.bits, node.bits, node.bits]);
+        return;
+      case "rowMean":
+        this.#sources.rowMean!(node.args[0]!);
+        return;
+      case "simd":
+        for (const arg of node.args) this.push(arg);
+        if (node.shift !== undefined) fn.i32(node.shift);
+        fn.simd(node.op);
+        return;
+    }
+  }
+}

@@ -1,0 +1,70 @@
+// Code for map kernels: loops over the collapsed dimensions, the innermost in vectors; all outputs of a vector are computed
+// before the first is stored, so that an output may replace an input.
+import { Graph } from "./graph.ts";
+import { LaneEmitter } from "./lanes.ts";
+import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
+import { Lowering } from "./lower.ts";
+import type { MapKernel } from "./spec.ts";
+import { checkMap } from "./validate.ts";
+import { FunctionBuilder, valueType } from "./wasm.ts";
+
+/** Instructions of a turn up to which vectors are unrolled; beyond, a turn's own work hides the loop's. */
+const TURN_BUDGET = 64;
+const MAX_UNROLL = 4;
+
+/** How many vectors of this many instructions make one turn of a loop. */
+export const unrollOf = (cost: number): number => Math.max(1, Math.min(MAX_UNROLL, Math.floor(TURN_BUDGET / cost)));
+
+export function mapFunction(kernel: MapKernel): FunctionBuilder {
+  checkMap(kernel);
+  const { exprs, shape, inputs } = kernel;
+  const fn = new FunctionBuilder(inputs.length + exprs.length);
+  if (shape.includes(0)) return fn;
+  const own = broadcastStrides(shape, shape);
+  const counter = fn.local(valueType.i32);
+  const operands = [...inputs.map((input) => broadcastStrides(input.shape, shape)), ...exprs.map(() => own), own];
+  const loops = collapse(shape, operands);
+  const outer = loops.slice(0, -1);
+  const inner = loops.at(-1)!;
+
+  const graph = new Graph(
+    inputs.map((_, i) => ({
+      varies: inner.strides[i] !== 0,
+      level: 1 + loops.findLastIndex(({ strides }) => strides[i] !== 0),
+    })),
+    loops.length,
+  );
+  const lowering = new Lowering(
+    graph,
+    inputs.map(({ dtype = "f32" }) => dtype),
+  );
+  const roots = exprs.map((expr) => lowering.lower(expr));
+  const lanes = new LaneEmitter(fn, graph, roots, { address: (pointer) => ({ pointer, offset: 0 }), counter });
+  const values = roots.map(() => fn.local(valueType.v128));
+  const pointers = new Pointers(
+    fn,
+    [...inputs.keys(), ...exprs.map((_, i) => inputs.length + i), counter],
+    operands.map((_, i) => (i === operands.length - 1 ? 1 : 4)),
+  );
+  const step = (elements: number): void => pointers.move(inner.strides.map((stride) => stride * elements));
+
+  lanes.enter(0);
+  nest(
+    fn,
+    outer,
+    pointers,
+    (loop) => lanes.enter(loop + 1),
+    () => {
+      const moved = overLanes(fn, inner.count, unrollOf(lanes.cost), step, (offset, count) => {
+        lanes.vector(offset, count);
+        for (const [i, root] of roots.entries()) {
+          lanes.push(root);
+          fn.set(values[i]!);
+        }
+        for (const [i, value] of values.entries()) fn.store(inputs.length + i, 4 * offset, count, value);
+      });
+      return inner.strides.map((stride) => stride * moved);
+    },
+  );
+  return fn;
+}

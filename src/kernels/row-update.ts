@@ -1,0 +1,123 @@
+// Code for row updates: one update rule over rows of a sparse table, addressed by handle. Rows of the usual sizes are
+// unrolled completely; the means over a row come first, then the elements, then the slots that a row has once.
+import { Accumulators } from "./accumulate.ts";
+import { Graph, type NodeId, type OperandUse } from "./graph.ts";
+import { LaneEmitter } from "./lanes.ts";
+import { overLanes } from "./loops.ts";
+import { Lowering } from "./lower.ts";
+import { unrollOf } from "./map.ts";
+import type { RowUpdateKernel } from "./spec.ts";
+import { checkRowUpdate } from "./validate.ts";
+import { FunctionBuilder, simd, valueType } from "./wasm.ts";
+
+/** Vectors of a row up to which there is no loop over the row. */
+const MAX_UNROLLED_VECTORS = 16;
+const HANDLES = 0;
+const GRADIENTS = 1;
+const COUNT = 2;
+const SCALARS = 3;
+
+const PER_CALL: OperandUse = { varies: false, level: 0 };
+const PER_ROW: OperandUse = { varies: false, level: 1 };
+const PER_LANE: OperandUse = { varies: true, level: 1 };
+
+export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
+  checkRowUpdate(kernel);
+  const { rule, dim, weightOffset, slotOffsets, gradientStride = dim } = kernel;
+  const { slots, scalars } = rule;
+  const fn = new FunctionBuilder(SCALARS + scalars.length);
+  const row = fn.local(valueType.i32);
+
+  const addresses = [
+    { pointer: row, offset: weightOffset },
+    { pointer: GRADIENTS, offset: 0 },
+    ...slotOffsets.map((offset) => ({ pointer: row, offset })),
+    ...scalars.map((_, i) => ({ pointer: SCALARS + i, offset: 0 })),
+  ];
+  const uses = [
+    PER_LANE,
+    PER_LANE,
+    ...slots.map(({ perRow }) => (perRow ? PER_ROW : PER_LANE)),
+    ...scalars.map(() => PER_CALL),
+  ];
+  const graph = new Graph(uses, 1);
+  const lowering = new Lowering(
+    graph,
+    uses.map(() => "f32"),
+  );
+  const roots = [rule.weight, ...rule.state].map((expr) => lowering.lower(expr));
+  for (const [i, { name, perRow }] of slots.entries()) {
+    if (perRow && graph.nodes[roots[i + 1]!]!.varies) {
+      throw new Error(
+        `slot "${name}" has one value a row, but its update differs between elements: take the rowMean of what differs`,
+      );
+    }
+  }
+
+  const vectors = Math.ceil(dim / 4);
+  const overRow = (unroll: number, body: (offset: number, lanes: number) => void): void => {
+    const step = (elements: number): void => {
+      fn.increment(row, 4 * elements);
+      fn.increment(GRADIENTS, 4 * elements);
+    };
+    step(-overLanes(fn, dim, vectors <= MAX_UNROLLED_VECTORS ? vectors : unroll, step, body));
+  };
+
+  const rowMean = (x: NodeId): void => {
+    const sums = new Accumulators(fn, "sum", Math.min(4, vectors));
+    const value = fn.local(valueType.v128);
+    sums.clear();
+    overRow(sums.locals.length, (offset, count) => {
+      lanes.vector(offset, count);
+      sums.add((offset / 4) % sums.locals.length, count, () => lanes.push(x));
+    });
+    sums.pushCombined();
+    fn.set(value);
+    sums.acrossLanes(value);
+    fn.get(value);
+    lanes.push(graph.f32(1 / dim));
+    fn.simd(simd.mul);
+  };
+  const lanes: LaneEmitter = new LaneEmitter(fn, graph, roots, {
+    address: (operand) => addresses[operand]!,
+    rowMean,
+  });
+  const values = roots.map(() => fn.local(valueType.v128));
+  const perRow = (i: number): boolean => i > 0 && slots[i - 1]!.perRow === true;
+  const write = (which: (i: number) => boolean, offset: number, count: number): void => {
+    const written = roots.map((_, i) => i).filter(which);
+    for (const i of written) {
+      lanes.push(roots[i]!);
+      fn.set(values[i]!);
+    }
+    for (const i of written) {
+      const { pointer, offset: start } = addresses[i === 0 ? 0 : i + 1]!;
+      fn.store(pointer, start + 4 * offset, count, values[i]!);
+    }
+  };
+
+  fn.block(() => {
+    fn.get(COUNT);
+    fn.leaveIfZero();
+    lanes.enter(0);
+    fn.countDown(COUNT, () => {
+      fn.block(() => {
+        fn.get(HANDLES);
+        fn.i32Load(0);
+        fn.i32(4);
+        fn.i32Shl();
+        fn.tee(row);
+        fn.leaveIfZero();
+        lanes.enter(1);
+        overRow(unrollOf(lanes.cost), (offset, count) => {
+          lanes.vector(offset, count);
+          write((i) => !perRow(i), offset, count);
+        });
+        write(perRow, 0, 1);
+      });
+      fn.increment(HANDLES, 4);
+      fn.increment(GRADIENTS, 4 * gradientStride);
+    });
+  });
+  return fn;
+}
