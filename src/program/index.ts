@@ -35,7 +35,18 @@ export type {
   Value,
   ValueId,
 } from "./ir.ts";
+export {
+  type DeferredContribution,
+  type DeferredUpdates,
+  deferUpdates,
+  placeUpdates,
+  slotName,
+  type UpdateRules,
+} from "./place-updates.ts";
+export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
+export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";
+export { ReferenceTable, type ReferenceTableOptions } from "./reference-table.ts";
 export { elementwise, type MatmulOptions, type ReduceOptions, Tensor, type TensorLike } from "./tensor.ts";
 export {
   type ModelFunction,

@@ -60,7 +60,8 @@ export function deferUpdates(
   rules: UpdateRules,
   { replicas = 1 }: { readonly replicas?: number } = {},
 ): DeferredUpdates {
-  if (!Number.isInteger(replicas) || replicas < 1) throw new ShapeError(`deferUpdates: ${replicas} replicas, need 1 or more`);
+  if (!Number.isInteger(replicas) || replicas < 1)
+    throw new ShapeError(`deferUpdates: ${replicas} replicas, need 1 or more`);
   const { program, gradients, contributions } = differentiated;
   const step = new ProgramBuilder(program);
   const apply = new ProgramBuilder();
@@ -74,7 +75,7 @@ export function deferUpdates(
     const weight = apply.parameter(name, shape, init, options);
     updateParameter(apply, name, weight, apply.input(`grad:${name}`, { shape, dtype: "f32" }), rule);
   }
-  const deferred: Record<string, DeferredContribution[]> = {};
+  const deferred: Record<string, readonly DeferredContribution[]> = {};
   for (const [table, list] of Object.entries(contributions)) {
     apply.table(program.tables[table]!);
     const stacked = (name: string, id: ValueId): ValueId => {
@@ -83,13 +84,15 @@ export function deferUpdates(
     };
     const lookups = [...new Set(list.map(({ rows }) => rows))];
     for (const [i, rows] of lookups.entries()) step.output(`rows:${table}/${i}`, rows);
+    const described: DeferredContribution[] = [];
     const moved = list.map((contribution, i) => {
       const names = { rows: `rows:${table}/${lookups.indexOf(contribution.rows)}`, gradient: `grad:${table}/${i}` };
       step.output(names.gradient, contribution.gradient);
       const { rows, gradient, ...rest } = contribution;
-      (deferred[table] ??= []).push({ ...names, ...rest });
+      described.push({ ...names, ...rest });
       return { rows: stacked(names.rows, rows), gradient: stacked(names.gradient, gradient), ...rest };
     });
+    deferred[table] = described;
     updateTable(apply, table, moved, rules);
   }
   return { step: step.build(), apply: apply.build(), contributions: deferred };
@@ -126,7 +129,8 @@ function updateParameter(
   }
 }
 
-const constantInit = (value: number): Parameter["init"] => (value === 0 ? { kind: "zeros" } : { kind: "constant", value });
+const constantInit = (value: number): Parameter["init"] =>
+  value === 0 ? { kind: "zeros" } : { kind: "constant", value };
 
 /** Computes each row mean once, over the whole parameter, as a further rank-0 operand. */
 function rowMeans(
@@ -171,7 +175,9 @@ function emitUpdate(
 ): void {
   const used = operands
     .map((_, i) => i)
-    .filter((i) => targets.includes(i) || exprs.some((expr) => some(expr, (node) => node.op === "input" && node.index === i)));
+    .filter(
+      (i) => targets.includes(i) || exprs.some((expr) => some(expr, (node) => node.op === "input" && node.index === i)),
+    );
   const attrs: OpAttrs["update"] = {
     exprs: exprs.map((expr) => mapInputs(expr, (i) => input(used.indexOf(i)))),
     targets: targets.map((target) => used.indexOf(target)),

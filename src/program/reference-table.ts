@@ -61,7 +61,8 @@ export class ReferenceTable implements ReferenceRows {
 
   rule(field: string): UpdateRule {
     const rule = this.#rules[field];
-    if (rule === undefined) throw new ProgramError(`the reference table ${this.spec.name} was given no rule for ${field}`);
+    if (rule === undefined)
+      throw new ProgramError(`the reference table ${this.spec.name} was given no rule for ${field}`);
     return rule;
   }
 
@@ -78,7 +79,8 @@ export class ReferenceTable implements ReferenceRows {
 
   #entry(row: number, field: string): Row {
     const entry = this.#rows[row]?.get(field);
-    if (entry === undefined) throw new ProgramError(`the reference table ${this.spec.name} has no row ${row} with ${field}`);
+    if (entry === undefined)
+      throw new ProgramError(`the reference table ${this.spec.name} has no row ${row} with ${field}`);
     return entry;
   }
 }

@@ -74,9 +74,7 @@ function zeros({ shape, dtype }: TensorType): NdArray {
 
 function arrayOf({ shape, dtype }: TensorType, numbers: Numbers, what: string): NdArray {
   const data =
-    dtype === "u64"
-      ? BigUint64Array.from(numbers as Iterable<bigint>)
-      : Float64Array.from(numbers as Iterable<number>);
+    dtype === "u64" ? BigUint64Array.from(numbers as Iterable<bigint>) : Float64Array.from(numbers as Iterable<number>);
   if (data.length !== sizeOf(shape)) {
     throw new ProgramError(`${what} has ${data.length} numbers, its shape is [${shape.join(",")}]`);
   }

@@ -1,0 +1,117 @@
+// Which values share memory, and when each piece of memory is live: views, in-place maps, first and last use.
+import { bytesOf } from "../engine/plan.ts";
+import { type Op, type Program, sameShape, sizeOf, type TensorType, type ValueId } from "./ir.ts";
+
+/** A piece of memory and the time in which it may not be touched by others. Times are indices of instructions. */
+export interface Buffer {
+  readonly space: "arena" | "shared";
+  readonly bytes: number;
+  start: number;
+  end: number;
+  /** Whether a result may be written over it once its last reader is done. */
+  readonly reusable: boolean;
+}
+
+/** Where a value lies: a whole buffer, or a part of it. */
+export interface Location {
+  readonly buffer: Buffer;
+  readonly offset: number;
+}
+
+export interface Liveness {
+  /** The ops that are instructions, in order; views have none. */
+  readonly ops: readonly Op[];
+  /** By value; absent for values that nothing defines. */
+  readonly locations: ReadonlyMap<ValueId, Location>;
+  /** Every arena buffer once. */
+  readonly buffers: readonly Buffer[];
+}
+
+export const byteLength = (type: TensorType): number => sizeOf(type.shape) * bytesOf[type.dtype];
+
+/** Byte offset of a value that is a part of the op's input 0 as it stands in memory, or undefined. */
+export function viewOffset(program: Program, op: Op): number | undefined {
+  if (op.kind === "reshape") return 0;
+  if (op.kind !== "slice") return undefined;
+  const { shape, dtype } = program.values[op.inputs[0]!]!;
+  if (sizeOf(shape.slice(0, op.attrs.axis)) !== 1) return undefined;
+  return op.attrs.start * sizeOf(shape.slice(op.attrs.axis + 1)) * bytesOf[dtype];
+}
+
+/** Inputs, parameters and outputs are live for the whole step, or to its end; everything else while it is needed. */
+export function analyse(program: Program): Liveness {
+  const ops = program.ops.filter((op) => viewOffset(program, op) === undefined);
+  const locations = locate(program, ops);
+  const buffers = new Set<Buffer>();
+  for (const [time, op] of ops.entries()) {
+    for (const id of op.inputs) extend(locations.get(id)!.buffer, time);
+  }
+  for (const id of Object.values(program.outputs)) extend(locations.get(id)!.buffer, ops.length);
+  for (const [time, op] of ops.entries()) if (op.kind === "map") reuseInputs(program, op, time, locations);
+  for (const { buffer } of locations.values()) if (buffer.space === "arena") buffers.add(buffer);
+  return { ops, locations, buffers: [...buffers] };
+}
+
+const extend = (buffer: Buffer, time: number): void => {
+  buffer.end = Math.max(buffer.end, time);
+};
+
+function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
+  const locations = new Map<ValueId, Location>();
+  const own = (id: ValueId, buffer: Omit<Buffer, "bytes">): void => {
+    locations.set(id, { buffer: { ...buffer, bytes: byteLength(program.values[id]!) }, offset: 0 });
+  };
+  for (const id of Object.values(program.inputs)) {
+    own(id, { space: "arena", start: -1, end: ops.length, reusable: false });
+  }
+  for (const { value } of Object.values(program.parameters)) {
+    own(value, { space: "shared", start: -1, end: ops.length, reusable: false });
+  }
+  let time = 0;
+  for (const op of program.ops) {
+    const view = viewOffset(program, op);
+    if (view !== undefined) {
+      const source = locations.get(op.inputs[0]!)!;
+      locations.set(op.outputs[0]!, { buffer: source.buffer, offset: source.offset + view });
+      continue;
+    }
+    for (const id of op.outputs) own(id, { space: "arena", start: time, end: time, reusable: true });
+    time++;
+  }
+  return locations;
+}
+
+/** Lets each output of a map lie exactly over an input that is read here for the last time. */
+function reuseInputs(program: Program, op: Op, time: number, locations: Map<ValueId, Location>): void {
+  const taken = new Set<Buffer>();
+  for (const output of op.outputs) {
+    const type = program.values[output]!;
+    const input = op.inputs.find((id) => {
+      const { buffer } = locations.get(id)!;
+      return buffer.reusable && buffer.end === time && !taken.has(buffer) && fits(program, op, buffer, type, locations);
+    });
+    if (input === undefined) continue;
+    const old = locations.get(output)!.buffer;
+    const { buffer } = locations.get(input)!;
+    taken.add(buffer);
+    extend(buffer, old.end);
+    for (const [id, location] of locations) {
+      if (location.buffer === old) locations.set(id, { buffer, offset: location.offset });
+    }
+  }
+}
+
+/** Whether every operand of the map that lies in the buffer has the output's shape and fills the buffer. */
+function fits(
+  program: Program,
+  op: Op,
+  buffer: Buffer,
+  type: TensorType,
+  locations: ReadonlyMap<ValueId, Location>,
+): boolean {
+  return op.inputs.every((id) => {
+    if (locations.get(id)!.buffer !== buffer) return true;
+    const operand = program.values[id]!;
+    return operand.dtype === "f32" && sameShape(operand.shape, type.shape) && buffer.bytes === byteLength(type);
+  });
+}
