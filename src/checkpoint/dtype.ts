@@ -24,3 +24,21 @@ export type SafetensorsDType = keyof typeof bytesOfDType;
 export function isDType(name: unknown): name is SafetensorsDType {
   return typeof name === "string" && Object.hasOwn(bytesOfDType, name);
 }
+
+const viewsOfDType: Partial<Record<SafetensorsDType, string>> = {
+  I8: "Int8Array",
+  I16: "Int16Array",
+  U16: "Uint16Array",
+  F16: "Float16Array",
+  I32: "Int32Array",
+  U32: "Uint32Array",
+  F32: "Float32Array",
+  I64: "BigInt64Array",
+  U64: "BigUint64Array",
+  F64: "Float64Array",
+};
+
+/** Whether a typed array may hold elements of `dtype`: its own array type, or plain bytes. */
+export function viewFitsDType(view: ArrayBufferView, dtype: SafetensorsDType): boolean {
+  return view instanceof Uint8Array || view.constructor.name === viewsOfDType[dtype];
+}
