@@ -69,16 +69,22 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
   };
 }
 
+/** Bias and activation as a pass of their own over C, or undefined where the spec has neither. */
+export function bindEpilogue(spec: MatmulSpec, { finish }: GemvKernels): (() => void) | undefined {
+  if (spec.bias === undefined && spec.activation === undefined) return undefined;
+  const { m, n, c, bias = 0 } = spec;
+  const activation = spec.activation ? activationCode[spec.activation] : 0;
+  return () => finish(m, n, c, bias, activation);
+}
+
 /** One of m, n, k is 1: each matrix is read once, nothing is packed. */
 function vectorProduct(spec: MatmulSpec, kernels: GemvKernels): () => void {
-  const { m, n, c, bias = 0 } = spec;
   const product = bareVectorProduct(spec, kernels);
-  if (bias === 0 && !spec.activation) return product;
-  const activation = spec.activation ? activationCode[spec.activation] : 0;
-  const { finish } = kernels;
+  const epilogue = bindEpilogue(spec, kernels);
+  if (epilogue === undefined) return product;
   return () => {
     product();
-    finish(m, n, c, bias, activation);
+    epilogue();
   };
 }
 

@@ -1,0 +1,64 @@
+// For tests: every provider and variant that the contract suite holds to account, and a thread that runs cases on one.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { Heap, supportsRelaxedSimd } from "../../memory/index.ts";
+import type { Provider } from "../provider.ts";
+import { checkMatmul, type MatmulCase } from "./contract.ts";
+import { findOneDnn } from "./onednn/library.ts";
+import { oneDnnProvider } from "./onednn/provider.ts";
+import { type GemmKernels, type GemvKernels, wasmProvider } from "./wasm/provider.ts";
+
+export const contenders = ["wasm", "wasm plain", "onednn", "onednn sgemm", "onednn matmul"] as const;
+export type Contender = (typeof contenders)[number];
+
+/** Why a contender cannot run here, or undefined. */
+export function whyAbsent(name: Contender): string | undefined {
+  if (name === "wasm plain")
+    return supportsRelaxedSimd() ? undefined : "without relaxed SIMD `wasm` is the plain variant";
+  return name.startsWith("onednn") ? oneDnnProblem() : undefined;
+}
+
+function oneDnnProblem(): string | undefined {
+  const { library, problems } = findOneDnn();
+  return library ? undefined : problems.join("; ");
+}
+
+export function contender(heap: Heap, name: Contender): Provider {
+  switch (name) {
+    case "wasm":
+      return wasmProvider(heap);
+    case "wasm plain":
+      return wasmProvider(heap, { gemm: plain<GemmKernels>(heap, "gemm"), gemv: plain<GemvKernels>(heap, "gemv") });
+    case "onednn":
+      return oneDnnProvider(heap, findOneDnn().library!);
+    case "onednn sgemm":
+      return oneDnnProvider(heap, findOneDnn().library!, { method: "sgemm" });
+    case "onednn matmul":
+      return oneDnnProvider(heap, findOneDnn().library!, { method: "matmul" });
+    default:
+      return name satisfies never;
+  }
+}
+
+/** The variant without relaxed SIMD, whatever the engine supports. */
+function plain<T>(heap: Heap, kernel: string): T {
+  const path = join(import.meta.dirname, "../../../build/kernels", `${kernel}.wasm`);
+  const module = new WebAssembly.Module(readFileSync(path));
+  return new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as T;
+}
+
+export interface ThreadTask {
+  readonly memory: WebAssembly.Memory;
+  readonly contender: Contender;
+  readonly cases: readonly MatmulCase[];
+}
+
+/** Posts the bits of the results. */
+function runThread({ memory, contender: name, cases }: ThreadTask): void {
+  const heap = Heap.attach(memory);
+  const provider = contender(heap, name);
+  parentPort!.postMessage(cases.map((test) => checkMatmul(heap, provider, test)));
+}
+
+if (!isMainThread && workerData?.contender !== undefined) runThread(workerData as ThreadTask);
