@@ -1,5 +1,5 @@
 // Datasets: what to read and how, as a value. Nothing is opened before a pipeline is.
-import { type BatchLayout, batchLayout, type FeatureWidths } from "./layout.ts";
+import { type BatchLayout, batchLayout, CRITEO_CATEGORICAL, CRITEO_DENSE, type FeatureWidths } from "./layout.ts";
 import { parseOptions } from "./options.ts";
 import type { WhereInput } from "./schema.ts";
 import {
@@ -12,10 +12,6 @@ import {
   parquetOptions,
   specSchema,
 } from "./spec.ts";
-
-/** Integer and categorical columns of the Criteo format. */
-export const CRITEO_DENSE = 13;
-export const CRITEO_CATEGORICAL = 26;
 
 export class Dataset {
   /** Plain data: structured clone and JSON keep it. */

@@ -28,6 +28,10 @@ export interface FeatureWidths {
   readonly bags: Readonly<Record<string, number>>;
 }
 
+/** Integer and categorical columns of the Criteo format. */
+export const CRITEO_DENSE = 13;
+export const CRITEO_CATEGORICAL = 26;
+
 export const ALIGNMENT = 64;
 export const alignUp = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 

@@ -1,8 +1,15 @@
 // The multi-queue asynchronous reader: reader threads parse files into rings of batch slots, one ring per trainer.
+import { existsSync } from "node:fs";
+import { z } from "zod";
 import type { Heap } from "../memory/index.ts";
 import type { Dataset } from "./dataset.ts";
+import { type DataFile, expandPatterns, inspect } from "./files.ts";
 import type { BatchLayout } from "./layout.ts";
-import type { PipelineHandle } from "./ring.ts";
+import { parseOptions } from "./options.ts";
+import { ReaderPool } from "./reader-pool.ts";
+import { type FileRange, type PipelineHandle, RELEASED, Rings, SEQUENCE } from "./ring.ts";
+import type { DatasetSpec } from "./spec.ts";
+import { planUnits } from "./units.ts";
 
 export interface PipelineOptions {
   /** Trainers to serve; default 1. */
@@ -20,15 +27,35 @@ export interface PipelineOptions {
   resume?: PipelineState;
 }
 
+const count = z.int().min(0);
+const stateSchema = z.strictObject({
+  version: z.literal(1),
+  delivered: count,
+  rows: count,
+  files: z.array(z.strictObject({ path: z.string(), bytes: count })),
+  ranges: z.array(z.strictObject({ file: count, start: count, end: count.optional() })),
+});
+
+const optionsSchema = z.strictObject({
+  trainers: z.int().min(1).max(256).default(1),
+  slots: z.int().min(1).max(1024).default(8),
+  readers: z.int().min(1).max(64).optional(),
+  order: z.enum(["fast", "file"]).optional(),
+  seed: z.int().min(0).max(0xffffffff).optional(),
+  epoch: count.default(0),
+  resume: stateSchema.optional(),
+});
+
 /** The rows that are still to be delivered: plain data for a checkpoint. */
 export interface PipelineState {
   readonly version: 1;
   /** Batches given back by trainers since the epoch's start. */
   readonly delivered: number;
+  /** Rows in them. */
   readonly rows: number;
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
-  /** Bytes of text or rows of Parquet, half-open; no `end`: to the end of the file. */
-  readonly ranges: readonly { readonly file: number; readonly start: number; readonly end?: number }[];
+  /** Bytes of (uncompressed) text or rows of Parquet, half-open; without `end`: to the end of the file. */
+  readonly ranges: readonly { readonly file: number; readonly start: number; readonly end?: number | undefined }[];
 }
 
 export interface Progress {
@@ -63,11 +90,50 @@ export interface Pipeline {
   /** Makes `next` of one trainer's queue, or of all, return at once until `clearInterrupt`. */
   interrupt(trainer?: number): void;
   clearInterrupt(): void;
-  /** Stops the readers and frees the slots; trainers must have stopped using them. */
+  /**
+   * Stops the readers and frees the slots; trainers must have stopped using them. `progress` and `badLines` keep their
+   * last values.
+   */
   close(): Promise<void>;
 }
 
 /** Opens the files, starts the readers. @throws when a file is missing or not of the dataset's format. */
 export async function openPipeline(heap: Heap, dataset: Dataset, options: PipelineOptions = {}): Promise<Pipeline> {
-  throw new Error(`${heap.capacity} ${dataset.spec.format} ${options.epoch}`);
+  const chosen = parseOptions(optionsSchema, options, "openPipeline");
+  const { spec, layout } = dataset;
+  const order = chosen.order ?? spec.order;
+  const seed = chosen.seed ?? spec.shuffle;
+  if (order === "file" && seed !== undefined) {
+    throw new TypeError('openPipeline: order "file" keeps the order of the files, a seed shuffles it; choose one');
+  }
+  const readers = order === "file" ? 1 : (chosen.readers ?? spec.readers);
+  const { files, units } = chosen.resume
+    ? resumeWork(chosen.resume, spec)
+    : freshWork(spec, mixEpoch(seed, chosen.epoch));
+  const rings = Rings.create(heap, { trainers: chosen.trainers, slots: chosen.slots, readers, order, layout });
+  if (chosen.resume !== undefined) {
+    Atomics.store(rings.words, SEQUENCE, chosen.resume.delivered);
+    Atomics.store(rings.words, RELEASED, chosen.resume.delivered);
+  }
+  return new ReaderPool(heap, rings, { spec, files, units, rowsBefore: chosen.resume?.rows ?? 0 });
 }
+
+function freshWork(spec: DatasetSpec, seed: number | undefined): { files: DataFile[]; units: FileRange[] } {
+  const files = expandPatterns(spec.patterns).map((path) => inspect(path, spec));
+  return { files, units: planUnits(files, spec, seed) };
+}
+
+function resumeWork(state: PipelineState, spec: DatasetSpec): { files: DataFile[]; units: FileRange[] } {
+  const files = state.files.map(({ path, bytes }) => {
+    if (!existsSync(path)) throw new Error(`cannot resume: ${path}, which was being read, is gone`);
+    const file = inspect(path, spec);
+    if (file.bytes === bytes) return file;
+    throw new Error(`cannot resume: ${path} had ${bytes} bytes when it was being read and has ${file.bytes} now`);
+  });
+  const units = state.ranges.map(({ file, start, end }) => ({ file, start, end: end ?? Number.POSITIVE_INFINITY }));
+  return { files, units };
+}
+
+/** Another order in each epoch. */
+const mixEpoch = (seed: number | undefined, epoch: number): number | undefined =>
+  seed === undefined ? undefined : (seed + Math.imul(epoch, 0x85ebca6b)) >>> 0;

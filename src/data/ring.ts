@@ -55,7 +55,12 @@ export const READER_FILE = 2;
 export const READER_START = 3;
 export const READER_END = 4;
 export const READER_BAD_LINES = 5;
+export const READER_STATUS = 6;
 const READER_FIELDS = 8;
+export const STATUS_RUNNING = 0;
+/** Stands still; its file (−1: none) and the range left of it are noted. */
+export const STATUS_PARKED = 1;
+export const STATUS_DONE = 2;
 
 // A slot: a header line, the columns, then the file ranges its rows came from (file, start, end as float64).
 export const HEADER_BYTES = 64;

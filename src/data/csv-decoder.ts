@@ -1,0 +1,6 @@
+// Rows of csv files.
+import type { NewDecoder } from "./decoder.ts";
+
+export const newCsvDecoder: NewDecoder = () => {
+  throw new Error("csv");
+};

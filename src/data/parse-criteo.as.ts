@@ -1,0 +1,166 @@
+// Criteo rows from text straight into the columns of a batch. Text ends with a line break, so that every scan, which
+// stops at bytes below 14, stops inside it; up to 16 bytes beyond it are read, never used.
+import { COLUMN, finish, hashText, hashWord, seedOf } from "./feature-hash.as";
+
+const DENSE: i32 = 13;
+const CATEGORICAL: i32 = 26;
+const TAB: u32 = 9;
+const NEWLINE: u32 = 10;
+const RETURN: u32 = 13;
+const MINUS: u64 = 45;
+const HIGH_BITS: u64 = 0x8080808080808080;
+
+// ln over four positive f32 lanes, after Cephes logf. ln 1 = 0 exactly.
+// @ts-ignore: decorator
+@inline function log4(x: v128): v128 {
+  let exponent = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_u(x, 23), i32x4.splat(126)));
+  let m = v128.or(v128.and(x, i32x4.splat(0x007fffff)), i32x4.splat(0x3f000000));
+  const low = f32x4.lt(m, f32x4.splat(0.707106781186547524));
+  exponent = f32x4.sub(exponent, v128.and(low, f32x4.splat(1)));
+  m = f32x4.sub(f32x4.add(m, v128.and(low, m)), f32x4.splat(1));
+  const z = f32x4.mul(m, m);
+  let p = f32x4.splat(7.0376836292e-2);
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(-1.1514610310e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(1.1676998740e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(-1.2420140846e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(1.4249322787e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(-1.6668057665e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(2.0000714765e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(-2.4999993993e-1));
+  p = f32x4.add(f32x4.mul(p, m), f32x4.splat(3.3333331174e-1));
+  let y = f32x4.mul(f32x4.mul(p, m), z);
+  y = f32x4.add(y, f32x4.mul(exponent, f32x4.splat(-2.12194440e-4)));
+  y = f32x4.sub(y, f32x4.mul(z, f32x4.splat(0.5)));
+  return f32x4.add(f32x4.add(m, y), f32x4.mul(exponent, f32x4.splat(0.693359375)));
+}
+
+/** `count` values of at least 1 at `at` become their logarithms. */
+function logInPlace(at: usize, count: usize): void {
+  const vectorEnd = at + ((count & ~3) << 2);
+  const end = at + (count << 2);
+  for (; at < vectorEnd; at += 16) v128.store(at, log4(v128.load(at)));
+  for (; at < end; at += 4) store<f32>(at, f32x4.extract_lane(log4(f32x4.splat(load<f32>(at))), 0));
+}
+
+/** Bytes before the next tab, line break or other byte below 14. */
+function textLength(at: usize): usize {
+  let p = at;
+  let stops: i32;
+  while ((stops = i8x16.bitmask(i8x16.le_u(v128.load(p), i8x16.splat(<i8>RETURN)))) == 0) p += 16;
+  return p - at + <usize>ctz(stops);
+}
+
+/** Decimal digits in the first `length` (1 to 8) bytes, which hold nothing else. */
+// @ts-ignore: decorator
+@inline function decimal(word: u64, length: u64): u64 {
+  let x = (word - 0x3030303030303030) << (64 - (length << 3));
+  x = x * 10 + (x >> 8);
+  return (
+    ((x & 0x000000ff000000ff) * 0x000f424000000064 + ((x >> 16) & 0x000000ff000000ff) * 0x0000271000000001) >> 32
+  );
+}
+
+/**
+ * Parses up to `maxRows` lines of [from, end) into the batch's rows `row`…; blank lines do not count. Returns the rows;
+ * `result` gets the address after the last good line, then 1 if the line there is bad, else 0.
+ */
+export function parse(
+  from: usize, end: usize, labels: usize, dense: usize, ids: usize, row: usize, maxRows: i32, buckets: u64, result: usize,
+): i32 {
+  let p = from;
+  let rows: i32 = 0;
+  let bad: u32 = 0;
+  const firstDense = dense + row * (DENSE << 2);
+  dense = firstDense;
+  labels += row << 2;
+  ids += row * (CATEGORICAL << 3);
+
+  while (p < end) {
+    const line = p;
+    const first: u32 = load<u8>(p);
+    if (first <= RETURN) {
+      if (first == NEWLINE) {
+        p++;
+        continue;
+      }
+      if (first == RETURN && load<u8>(p, 1) == NEWLINE) {
+        p += 2;
+        continue;
+      }
+    }
+    if (rows == maxRows) break;
+    bad = 1;
+    if (first - 48 > 1 || load<u8>(p, 1) != TAB) break;
+    store<f32>(labels, <f32>(first - 48));
+    p += 2;
+
+    let field: i32 = 0;
+    for (; field < DENSE; field++) {
+      let word = load<u64>(p);
+      let value: f32 = 1;
+      if ((word & 0xff) != TAB) {
+        const negative = (word & 0xff) == MINUS;
+        if (negative) word = load<u64>(++p);
+        // The high bit of each byte that is no digit.
+        const t = word ^ 0x3030303030303030;
+        const others = (((t & 0x7f7f7f7f7f7f7f7f) + 0x7676767676767676) | t) & HIGH_BITS;
+        if (others & 0x80) break;
+        let v: f64;
+        if (others == 0) {
+          v = <f64>decimal(word, 8);
+          p += 8;
+          const most = p + 10;
+          for (let c: u32 = <u32>load<u8>(p) - 48; c < 10 && p < most; c = <u32>load<u8>(p) - 48) {
+            v = v * 10 + <f64>c;
+            p++;
+          }
+        } else {
+          const length = ctz(others) >> 3;
+          v = <f64>decimal(word, length);
+          p += <usize>length;
+        }
+        if (!negative) value = <f32>(v + 1);
+      }
+      if (load<u8>(p) != TAB) break;
+      p++;
+      store<f32>(dense + (<usize>field << 2), value);
+    }
+    if (field < DENSE) {
+      p = line;
+      break;
+    }
+
+    let seed = seedOf(0);
+    let stop: u32 = 0;
+    for (field = 0; field < CATEGORICAL; field++) {
+      // Nearly every category has eight bytes: guessing that lets the processor run ahead of the scan.
+      const word = load<u64>(p);
+      if (load<u8>(p, 8) == TAB && ((word - 0x0e0e0e0e0e0e0e0e) & ~word & HIGH_BITS) == 0) {
+        store<u64>(ids + (<usize>field << 3), finish(hashWord(seed, 8, word), buckets));
+        seed += COLUMN;
+        p += 9;
+        continue;
+      }
+      const length = textLength(p);
+      store<u64>(ids + (<usize>field << 3), finish(hashText(seed, p, length), buckets));
+      seed += COLUMN;
+      stop = load<u8>(p + length);
+      p += length + 1;
+      if (stop != TAB) break;
+    }
+    if (stop == RETURN) stop = load<u8>(p++);
+    if (field != CATEGORICAL - 1 || stop != NEWLINE) {
+      p = line;
+      break;
+    }
+    bad = 0;
+    rows++;
+    labels += 4;
+    dense += DENSE << 2;
+    ids += CATEGORICAL << 3;
+  }
+  logInPlace(firstDense, <usize>rows * DENSE);
+  store<u32>(result, <u32>p);
+  store<u32>(result, bad, 4);
+  return rows;
+}

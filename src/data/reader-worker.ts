@@ -1,0 +1,33 @@
+// Entry of a reader thread.
+import { parentPort, workerData } from "node:worker_threads";
+import { Heap } from "../memory/index.ts";
+import { decoderOf } from "./decoder.ts";
+import { DataError } from "./errors.ts";
+import { Reader, type ReaderWork } from "./reader.ts";
+
+export interface ReaderThreadData {
+  readonly memory: WebAssembly.Memory;
+  readonly work: ReaderWork;
+}
+
+export type ReaderMessage =
+  | { readonly type: "badLine"; readonly text: string }
+  | { readonly type: "error"; readonly error: unknown; readonly place?: ErrorPlace };
+
+/** What structured clone drops of a DataError. */
+export interface ErrorPlace {
+  readonly problem: string;
+  readonly file: string;
+  readonly line: number | undefined;
+}
+
+const { memory, work } = workerData as ReaderThreadData;
+const post = (message: ReaderMessage): void => parentPort!.postMessage(message);
+
+try {
+  const newDecoder = await decoderOf(work.spec.format);
+  await new Reader(Heap.attach(memory), work, newDecoder, (text) => post({ type: "badLine", text })).run();
+} catch (error) {
+  if (!(error instanceof DataError)) post({ type: "error", error });
+  else post({ type: "error", error, place: { problem: error.problem, file: error.file, line: error.line } });
+}

@@ -1,0 +1,249 @@
+// The loop of one reader thread: claim a piece of a file, decode its rows into free slots, publish full ones.
+import { bytesOf } from "../engine/plan.ts";
+import type { Heap } from "../memory/index.ts";
+import { BadLineError, type Decoder, type NewDecoder } from "./decoder.ts";
+import { type BadLine, DataError } from "./errors.ts";
+import type { DataFile } from "./files.ts";
+import { type BatchLayout, columnOf } from "./layout.ts";
+import {
+  COMMAND,
+  FAILED,
+  FILLING,
+  type FileRange,
+  FREE,
+  FREED,
+  NEXT_UNIT,
+  PAUSE,
+  type PipelineHandle,
+  RANGES,
+  READER_BAD_LINES,
+  READER_BYTES,
+  READER_END,
+  READER_FILE,
+  READER_ROWS,
+  READER_START,
+  READER_STATUS,
+  READY,
+  Rings,
+  ROWS,
+  RUN,
+  SEQUENCE,
+  SLOT_SEQUENCE,
+  STATE,
+  STATUS_DONE,
+  STATUS_PARKED,
+  STATUS_RUNNING,
+  STOP,
+} from "./ring.ts";
+import type { DatasetSpec } from "./spec.ts";
+import { lineNumber } from "./text-blocks.ts";
+
+/** What a reader thread is started with. */
+export interface ReaderWork {
+  readonly handle: PipelineHandle;
+  readonly spec: DatasetSpec;
+  readonly files: readonly DataFile[];
+  readonly units: readonly FileRange[];
+  readonly reader: number;
+}
+
+/** Bad lines that are described in full; later ones are only counted. */
+export const REPORTED_LINES = 5;
+
+export class Reader {
+  readonly #work: ReaderWork;
+  readonly #rings: Rings;
+  readonly #decoder: Decoder;
+  readonly #stats: Float64Array;
+  readonly #padding: readonly ((address: number, rows: number) => void)[];
+  readonly #report: (line: string) => void;
+  readonly #badLines: { file: DataFile; line: BadLine }[] = [];
+  #unit: FileRange | undefined;
+  #bytesBefore = 0;
+
+  /** @param report receives the description of the first bad lines that are skipped */
+  constructor(heap: Heap, work: ReaderWork, newDecoder: NewDecoder, report: (line: string) => void) {
+    this.#work = work;
+    this.#report = report;
+    this.#rings = new Rings(heap, work.handle);
+    this.#stats = this.#rings.reader(work.reader);
+    this.#decoder = newDecoder(heap, work.spec, work.handle.layout, (line) => this.#onBadLine(line));
+    this.#padding = paddingOf(heap, work.handle.layout);
+  }
+
+  /** Reads until no work is left or the pipeline stops. */
+  async run(): Promise<void> {
+    try {
+      while (await this.#batch());
+      this.#stats[READER_STATUS] = STATUS_DONE;
+      this.#rings.leave();
+    } catch (error) {
+      const words = this.#rings.words;
+      Atomics.store(words, FAILED, 1);
+      Atomics.store(words, COMMAND, STOP);
+      this.#rings.leave();
+      Atomics.add(words, FREED, 1);
+      Atomics.notify(words, FREED);
+      throw await this.#located(error);
+    } finally {
+      await this.#decoder.close();
+      this.#decoder.free();
+    }
+  }
+
+  /** Fills and publishes one slot; false when there is nothing more to do. */
+  async #batch(): Promise<boolean> {
+    const slot = this.#acquire();
+    if (slot < 0) return this.#park();
+    const { layout } = this.#work.handle;
+    const address = this.#rings.address(slot);
+    const decoder = this.#decoder;
+    this.#rings.header(slot)[RANGES] = 0;
+    let rows = 0;
+    while (rows < layout.batch) {
+      if (this.#unit === undefined && !(await this.#claim())) break;
+      const from = decoder.position;
+      const filled = decoder.fill(address, rows, layout.batch - rows);
+      rows += filled;
+      if (filled > 0) this.#rings.addRange(slot, this.#unit!.file, from, decoder.position);
+      else if (!(await this.#advance())) await this.#finishUnit();
+    }
+    this.#stats[READER_ROWS]! += rows;
+    this.#publish(slot, rows);
+    return rows > 0;
+  }
+
+  /** A free slot, marked as being filled; −1 when the pipeline is to pause or stop. Blocks while all slots are in use. */
+  #acquire(): number {
+    const { words } = this.#rings;
+    for (;;) {
+      const freed = Atomics.load(words, FREED);
+      if (Atomics.load(words, COMMAND) !== RUN) return -1;
+      const slot = this.#findFree();
+      if (slot < 0) Atomics.wait(words, FREED, freed);
+      else if (Atomics.compareExchange(this.#rings.header(slot), STATE, FREE, FILLING) === FREE) return slot;
+    }
+  }
+
+  /** In file order the ring whose turn it is, else the emptiest one. */
+  #findFree(): number {
+    const { trainers, slots, order } = this.#work.handle;
+    const turn = (Atomics.load(this.#rings.words, SEQUENCE) >>> 0) % trainers;
+    let best = -1;
+    let mostFree = 0;
+    for (let i = 0; i < (order === "file" ? 1 : trainers); i++) {
+      const first = ((turn + i) % trainers) * slots;
+      let free = 0;
+      let found = -1;
+      for (let slot = first; slot < first + slots; slot++) {
+        if (Atomics.load(this.#rings.header(slot), STATE) !== FREE) continue;
+        free++;
+        found = slot;
+      }
+      if (free > mostFree) {
+        mostFree = free;
+        best = found;
+      }
+    }
+    return best;
+  }
+
+  #publish(slot: number, rows: number): void {
+    const { words, handle } = this.#rings;
+    const header = this.#rings.header(slot);
+    if (rows === 0) {
+      Atomics.store(header, STATE, FREE);
+      Atomics.add(words, FREED, 1);
+      Atomics.notify(words, FREED);
+      return;
+    }
+    for (const pad of this.#padding) pad(this.#rings.address(slot), rows);
+    header[ROWS] = rows;
+    header[SLOT_SEQUENCE] = Atomics.add(words, SEQUENCE, 1);
+    Atomics.store(header, STATE, READY);
+    this.#rings.wake(Math.floor(slot / handle.slots));
+  }
+
+  async #claim(): Promise<boolean> {
+    const { units, files } = this.#work;
+    const unit = units[Atomics.add(this.#rings.words, NEXT_UNIT, 1)];
+    if (unit === undefined) return false;
+    this.#unit = unit;
+    await this.#decoder.open(files[unit.file]!, unit);
+    return true;
+  }
+
+  async #advance(): Promise<boolean> {
+    const more = await this.#decoder.advance();
+    this.#stats[READER_BYTES] = this.#bytesBefore + this.#decoder.fileBytes;
+    await this.#describeBadLines();
+    return more;
+  }
+
+  async #finishUnit(): Promise<void> {
+    this.#bytesBefore += this.#decoder.fileBytes;
+    this.#stats[READER_BYTES] = this.#bytesBefore;
+    await this.#decoder.close();
+    this.#unit = undefined;
+  }
+
+  /** Stands still while the pipeline is paused; false when it stops. */
+  #park(): boolean {
+    const { words } = this.#rings;
+    if (Atomics.load(words, COMMAND) === PAUSE) {
+      this.#stats[READER_FILE] = this.#unit?.file ?? -1;
+      this.#stats[READER_START] = this.#unit === undefined ? 0 : this.#decoder.position;
+      this.#stats[READER_END] = this.#unit?.end ?? 0;
+      this.#stats[READER_STATUS] = STATUS_PARKED;
+      this.#rings.leave();
+      while (Atomics.load(words, COMMAND) === PAUSE) Atomics.wait(words, COMMAND, PAUSE);
+      this.#stats[READER_STATUS] = STATUS_RUNNING;
+    }
+    return Atomics.load(words, COMMAND) === RUN;
+  }
+
+  #onBadLine(line: BadLine): void {
+    const { spec } = this.#work;
+    if (spec.format === "parquet" || spec.onBadLine === "fail") throw new BadLineError(line);
+    this.#stats[READER_BAD_LINES]!++;
+    if (this.#stats[READER_BAD_LINES]! <= REPORTED_LINES) {
+      this.#badLines.push({ file: this.#work.files[this.#unit!.file]!, line });
+    }
+  }
+
+  async #describeBadLines(): Promise<void> {
+    for (let bad = this.#badLines.shift(); bad !== undefined; bad = this.#badLines.shift()) {
+      this.#report((await describeBadLine(bad.file, bad.line)).message);
+    }
+  }
+
+  async #located(error: unknown): Promise<unknown> {
+    if (!(error instanceof BadLineError)) return error;
+    const advice = 'mend the line, or pass onBadLine: "skip" to leave such lines out';
+    return describeBadLine(this.#work.files[this.#unit!.file]!, error.badLine, advice);
+  }
+}
+
+async function describeBadLine(file: DataFile, line: BadLine, advice?: string): Promise<DataError> {
+  const number = await lineNumber(file.path, file.gzip, line.offset);
+  return new DataError(line.problem + (advice === undefined ? "" : `; ${advice}`), file.path, number);
+}
+
+/** For each column, what makes the rows from `rows` on padding: weight 0 and no features. */
+function paddingOf(heap: Heap, layout: BatchLayout): ((address: number, rows: number) => void)[] {
+  const weight = columnOf(layout, "weight");
+  const weights = (address: number, rows: number): void => {
+    heap
+      .f32(address + weight.offset, layout.batch)
+      .fill(1, 0, rows)
+      .fill(0, rows);
+  };
+  const others = layout.columns.filter((column) => column !== weight);
+  const zeros = others.map(({ offset, dtype, width }) => {
+    const rowBytes = width * bytesOf[dtype];
+    return (address: number, rows: number): void => {
+      if (rows < layout.batch) heap.u8(address + offset + rows * rowBytes, (layout.batch - rows) * rowBytes).fill(0);
+    };
+  });
+  return [weights, ...zeros];
+}
