@@ -1,0 +1,127 @@
+// The cpu device: memory is the process's shared heap, calls are WASM kernels and a provider's matmuls, run in place.
+import { bindKernels, type KernelFunction } from "../kernels/index.ts";
+import type { Heap } from "../memory/index.ts";
+import type { Call, Device } from "./device.ts";
+import { bindPlan, type Executable } from "./executor.ts";
+import { copyOps } from "./ops/copy.ts";
+import { elementwiseOps } from "./ops/elementwise.ts";
+import { fmOps } from "./ops/fm.ts";
+import { matmulOps } from "./ops/matmul.ts";
+import { normOps } from "./ops/norm.ts";
+import type { BindOp, CpuContext } from "./ops/op.ts";
+import { scatterOps } from "./ops/scatter.ts";
+import { softmaxOps } from "./ops/softmax.ts";
+import type { SparseTable } from "./ops/sparse-table.ts";
+import { tableOps } from "./ops/table.ts";
+import { bytesOf, type Instruction, type Operand } from "./plan.ts";
+import type { Prepared } from "./prepare.ts";
+import type { Provider } from "./provider.ts";
+import { byteLength, check, sizeOf } from "./tensor.ts";
+
+const ops: Readonly<Record<string, BindOp>> = {
+  ...elementwiseOps,
+  ...matmulOps,
+  ...copyOps,
+  ...softmaxOps,
+  ...normOps,
+  ...fmOps,
+  ...tableOps,
+  ...scatterOps,
+};
+
+export interface CpuOptions {
+  readonly heap: Heap;
+  readonly prepared: Prepared;
+  readonly provider: Provider;
+  /** The tables that the plan names. */
+  readonly tables?: Readonly<Record<string, SparseTable>>;
+}
+
+/** A thread's cpu: instances of kernels over the heap. */
+export class CpuDevice implements Device {
+  readonly name = "cpu";
+  readonly #context: CpuContext;
+  readonly #kernels: ReadonlyMap<Instruction, readonly KernelFunction[]>;
+
+  constructor({ heap, prepared, provider, tables = {} }: CpuOptions) {
+    const { plan, compiled, kernels, rules } = prepared;
+    const functions = bindKernels(compiled, heap.memory);
+    this.#context = { heap, provider, rules, tables };
+    this.#kernels = new Map(plan.instructions.map((key, i) => [key, kernels[i]!.map((index) => functions[index]!)]));
+  }
+
+  allocate(bytes: number): number {
+    return this.#context.heap.alloc(bytes);
+  }
+
+  free(address: number): void {
+    this.#context.heap.free(address);
+  }
+
+  write(address: number, bytes: Uint8Array): void {
+    this.#context.heap.u8(address, bytes.length).set(bytes);
+  }
+
+  read(address: number, into: Uint8Array): void {
+    into.set(this.#context.heap.u8(address, into.length));
+  }
+
+  bind(instruction: Instruction, addressOf: (operand: Operand) => number): Call[] {
+    const bindOp = Object.hasOwn(ops, instruction.kind) ? ops[instruction.kind] : undefined;
+    check(
+      instruction,
+      bindOp !== undefined,
+      `the cpu has no op "${instruction.kind}"; it has ${Object.keys(ops).join(", ")}`,
+    );
+    if (instruction.outputs.length > 0 && instruction.outputs.every((output) => sizeOf(output.shape) === 0)) return [];
+    const kernels = this.#kernels.get(instruction);
+    check(instruction, kernels !== undefined, "the instruction is not one of the prepared plan");
+    const { scratch } = instruction;
+    return bindOp({
+      instruction,
+      inputs: instruction.inputs.map(addressOf),
+      outputs: instruction.outputs.map(addressOf),
+      scratch: scratch === undefined ? 0 : addressOf(scratch),
+      scratchBytes: scratch === undefined ? 0 : byteLength(scratch),
+      kernels,
+      context: this.#context,
+    });
+  }
+
+  synchronize(): void {}
+}
+
+export interface BindOptions extends Omit<CpuOptions, "prepared"> {
+  /** Address of this thread's arena: `plan.arenaBytes` bytes that no other thread uses. */
+  readonly arena: number;
+  /** Address of the parameters and optimizer state: `plan.sharedBytes` bytes that all threads see. */
+  readonly shared: number;
+}
+
+/**
+ * Binds a prepared plan to one thread's arena, in that thread.
+ * @throws InstructionError when an instruction cannot run; RangeError when a space does not lie in the heap.
+ */
+export function bind(prepared: Prepared, options: BindOptions): Executable {
+  const { arena, shared, heap } = options;
+  const { plan } = prepared;
+  const bases = { arena, shared };
+  const extents = { arena: plan.arenaBytes, shared: plan.sharedBytes };
+  for (const space of ["arena", "shared"] as const) {
+    if (!Number.isInteger(bases[space]) || bases[space] % 64 !== 0 || bases[space] + extents[space] > heap.capacity) {
+      throw new RangeError(
+        `bind: ${space} must be the address of ${extents[space]} bytes of the heap, a multiple of 64, got ${bases[space]}`,
+      );
+    }
+  }
+  const addressOf = (operand: Operand): number => {
+    const end = operand.offset + byteLength(operand);
+    if (operand.offset % bytesOf[operand.dtype] !== 0 || operand.offset < 0 || end > extents[operand.space]) {
+      throw new RangeError(
+        `an operand at ${operand.offset} to ${end} does not lie in the ${extents[operand.space]} bytes of space "${operand.space}"`,
+      );
+    }
+    return bases[operand.space] + operand.offset;
+  };
+  return bindPlan(plan, new CpuDevice({ ...options, prepared }), addressOf);
+}

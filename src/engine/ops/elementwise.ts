@@ -1,0 +1,89 @@
+// map, reduce and update: the kernels that the expression compiler generates for a plan.
+import type { Expr, Kernel, KernelInput } from "../../kernels/index.ts";
+import { check, checkArity, checkType, normalizeAxis, type OpSignature, sizeOf, type TensorType } from "../tensor.ts";
+import { type BindOp, call } from "./op.ts";
+
+/** The shape that the inputs span together by numpy's rules. */
+function broadcast(op: OpSignature, shapes: readonly (readonly number[])[]): number[] {
+  const result: number[] = new Array(Math.max(0, ...shapes.map((shape) => shape.length))).fill(1);
+  for (const shape of shapes) {
+    const lead = result.length - shape.length;
+    for (const [axis, extent] of shape.entries()) {
+      const known = result[lead + axis]!;
+      check(
+        op,
+        extent === known || extent === 1 || known === 1,
+        `the inputs do not broadcast along axis ${lead + axis}`,
+      );
+      if (known === 1) result[lead + axis] = extent;
+    }
+  }
+  return result;
+}
+
+function kernelInput(op: OpSignature, input: TensorType): KernelInput {
+  const { shape, dtype } = input;
+  check(op, dtype !== "u64", `${op.kind} cannot compute with u64 inputs`);
+  return dtype === "f32" ? { shape } : { shape, dtype };
+}
+
+const kernelSpecs = {
+  map(op: OpSignature): Kernel {
+    const exprs = op.attrs.exprs as readonly Expr[];
+    checkArity(op, [0, Number.POSITIVE_INFINITY], exprs.length);
+    const shape = op.outputs[0]!.shape;
+    for (const [i, output] of op.outputs.entries()) checkType(op, `output ${i}`, output, "f32", shape);
+    const spanned = broadcast(op, [shape, ...op.inputs.map((input) => input.shape)]);
+    check(op, sizeOf(spanned) === sizeOf(shape), `the inputs span [${spanned}], more than the outputs`);
+    return { type: "map", exprs, shape, inputs: op.inputs.map((input) => kernelInput(op, input)) };
+  },
+
+  reduce(op: OpSignature): Kernel {
+    checkArity(op, [1, Number.POSITIVE_INFINITY], 1);
+    const shape = broadcast(
+      op,
+      op.inputs.map((input) => input.shape),
+    );
+    const reduction = op.attrs.op;
+    check(op, reduction === "sum" || reduction === "max", `op must be sum or max, got ${JSON.stringify(reduction)}`);
+    const axes = (op.attrs.axes as readonly number[]).map((axis) => normalizeAxis(op, axis, shape.length));
+    const kept = shape.flatMap((extent, axis) => (!axes.includes(axis) ? [extent] : op.attrs.keepDims ? [1] : []));
+    checkType(op, "the output", op.outputs[0]!, "f32", kept);
+    const expr = (op.attrs.expr as Expr | undefined) ?? ({ op: "input", index: 0 } as const);
+    const inputs = op.inputs.map((input) => kernelInput(op, input));
+    return { type: "reduce", op: reduction, expr, shape, inputs, axes };
+  },
+
+  update(op: OpSignature): Kernel {
+    const exprs = op.attrs.exprs as readonly Expr[];
+    const targets = op.attrs.targets as readonly number[];
+    checkArity(op, [1, Number.POSITIVE_INFINITY], 0);
+    check(op, targets.length === exprs.length, `${exprs.length} expressions for ${targets.length} targets`);
+    const shape = op.inputs[targets[0]!]?.shape ?? [];
+    for (const target of targets) {
+      const input = op.inputs[target];
+      check(op, input !== undefined, `target ${target} is no input`);
+      checkType(op, `target ${target}`, input, "f32", shape);
+    }
+    return { type: "map", exprs, shape, inputs: op.inputs.map((input) => kernelInput(op, input)) };
+  },
+};
+
+export type ElementwiseKind = keyof typeof kernelSpecs;
+
+/** The generated kernel of a map, reduce or update; undefined for other kinds. */
+export function elementwiseKernel(op: OpSignature): Kernel | undefined {
+  return Object.hasOwn(kernelSpecs, op.kind) ? kernelSpecs[op.kind as ElementwiseKind](op) : undefined;
+}
+
+const bindElementwise: BindOp = ({ instruction, inputs, outputs, kernels }) => {
+  const targets = instruction.attrs.targets as readonly number[] | undefined;
+  const written = instruction.kind === "update" ? targets!.map((target) => inputs[target]!) : outputs;
+  return [call(kernels[0]!, ...inputs, ...written)];
+};
+
+export const elementwiseOps: Readonly<Record<ElementwiseKind, BindOp>> = {
+  map: bindElementwise,
+  reduce: bindElementwise,
+  update: bindElementwise,
+};

@@ -1,0 +1,43 @@
+// Preparing a plan on the main thread: everything that must be compiled is compiled once, and the result can be posted
+// to every trainer thread.
+import { type CompiledKernels, compileKernels, type Kernel, type UpdateRule } from "../kernels/index.ts";
+import { elementwiseKernel } from "./ops/elementwise.ts";
+import { rowUpdateKernels } from "./ops/scatter.ts";
+import type { TableLayout } from "./ops/sparse-table.ts";
+import type { Plan } from "./plan.ts";
+import { formatOp } from "./tensor.ts";
+
+/** How the rows of a table are updated: a rule for each field that receives gradients. */
+export type TableRules = Readonly<Record<string, UpdateRule>>;
+
+/** A plan with its compiled kernels: plain data and one module, for `postMessage`. */
+export interface Prepared {
+  readonly plan: Plan;
+  readonly compiled: CompiledKernels;
+  /** For each instruction, which of the compiled kernels are its own. */
+  readonly kernels: readonly (readonly number[])[];
+  readonly rules: Readonly<Record<string, TableRules>>;
+}
+
+export interface PrepareOptions {
+  /** Layouts of the tables that the plan updates. */
+  readonly layouts?: Readonly<Record<string, TableLayout>>;
+  /** Update rules by table and field. */
+  readonly rules?: Readonly<Record<string, TableRules>>;
+}
+
+/**
+ * Compiles the kernels of a plan. With `DEBUG=1` the instructions are printed.
+ * @throws InstructionError when an instruction's shapes do not fit its kind, or a table's layout or rule is missing.
+ */
+export function prepare(plan: Plan, options: PrepareOptions = {}): Prepared {
+  const { layouts = {}, rules = {} } = options;
+  const all: Kernel[] = [];
+  const kernels = plan.instructions.map((instruction, index) => {
+    if (Number(process.env.DEBUG) >= 1) console.error(`${String(index).padStart(4)} ${formatOp(instruction)}`);
+    const elementwise = elementwiseKernel(instruction);
+    const own = elementwise === undefined ? rowUpdateKernels(instruction, layouts, rules) : [elementwise];
+    return own.map((kernel) => all.push(kernel) - 1);
+  });
+  return { plan, compiled: compileKernels(all), kernels, rules };
+}

@@ -1,0 +1,182 @@
+// For tests: single instructions and small plans laid out without a planner, run on the cpu device with a plain provider.
+import { Heap } from "../memory/index.ts";
+import { type BindOptions, bind } from "./cpu.ts";
+import type { Executable } from "./executor.ts";
+import type { DType, Instruction, Operand, Plan } from "./plan.ts";
+import { type PrepareOptions, prepare } from "./prepare.ts";
+import type { Provider } from "./provider.ts";
+import { scratchBytes } from "./scratch.ts";
+import { byteLength, sizeOf, type TensorType } from "./tensor.ts";
+
+/** The plainest matmul there is: the twin that fast providers are held against. */
+export const plainProvider = (heap: Heap): Provider => ({
+  name: "wasm",
+  scratchBytes: () => 0,
+  matmul({ m, n, k, transposeA, transposeB, a, b, c, bias, activation, accumulate }) {
+    const A = heap.f32(a, m * k);
+    const B = heap.f32(b, k * n);
+    const C = heap.f32(c, m * n);
+    const activate = {
+      relu: (x: number): number => Math.max(x, 0),
+      sigmoid: (x: number): number => 1 / (1 + Math.exp(-x)),
+      tanh: Math.tanh,
+      none: (x: number): number => x,
+    }[activation ?? "none"];
+    const offset = bias === undefined ? new Float32Array(n) : heap.f32(bias, n);
+    return () => {
+      for (let i = 0; i < m; i++) {
+        for (let j = 0; j < n; j++) {
+          let sum = accumulate ? C[i * n + j]! : offset[j]!;
+          for (let l = 0; l < k; l++)
+            sum += A[transposeA ? l * m + i : i * k + l]! * B[transposeB ? j * k + l : l * n + j]!;
+          C[i * n + j] = activate(sum);
+        }
+      }
+    };
+  },
+});
+
+export interface Tensor extends TensorType {
+  readonly data: readonly number[];
+}
+
+export const tensor = (shape: readonly number[], data: readonly number[], dtype: DType = "f32"): Tensor => ({
+  shape,
+  dtype,
+  data,
+});
+
+export interface OpCase {
+  readonly kind: string;
+  readonly inputs: readonly Tensor[];
+  readonly outputs?: readonly TensorType[];
+  readonly attrs?: Readonly<Record<string, unknown>>;
+}
+
+/** A plan without reuse of memory: `define` gives operands, `plan` the result. */
+export class PlanBuilder {
+  readonly #instructions: Instruction[] = [];
+  readonly #extents = { arena: 0, shared: 0 };
+  readonly #provider: Provider;
+
+  constructor(provider: Provider) {
+    this.#provider = provider;
+  }
+
+  operand(type: TensorType, space: "arena" | "shared" = "arena"): Operand {
+    const offset = this.#extents[space];
+    this.#extents[space] += Math.ceil(byteLength(type) / 64) * 64;
+    return { space, offset, shape: type.shape, dtype: type.dtype };
+  }
+
+  add(kind: string, inputs: readonly Operand[], outputs: readonly Operand[], attrs: Instruction["attrs"] = {}): void {
+    const bytes = scratchBytes({ kind, inputs, outputs, attrs }, this.#provider);
+    const scratch = this.operand({ shape: [Math.ceil(bytes / 4)], dtype: "u32" });
+    this.#instructions.push({ kind, inputs, outputs, attrs, scratch });
+  }
+
+  plan(): Plan {
+    return {
+      instructions: this.#instructions,
+      arenaBytes: this.#extents.arena,
+      arenaLowerBound: this.#extents.arena,
+      sharedBytes: this.#extents.shared,
+      inputs: {},
+      outputs: {},
+      parameters: {},
+    };
+  }
+}
+
+/** A thread's arena and the shared block of a plan in a heap, with access to operands. */
+export class Bench {
+  readonly heap: Heap;
+  readonly executable: Executable;
+  readonly arena: number;
+  readonly shared: number;
+
+  constructor(plan: Plan, options: PrepareOptions & Partial<BindOptions> & { heap: Heap }) {
+    this.heap = options.heap;
+    this.arena = options.arena ?? this.heap.alloc(plan.arenaBytes);
+    this.shared = options.shared ?? this.heap.alloc(plan.sharedBytes);
+    this.executable = bind(prepare(plan, options), {
+      provider: plainProvider(this.heap),
+      ...options,
+      arena: this.arena,
+      shared: this.shared,
+    });
+  }
+
+  view(operand: Operand): Float32Array | Int32Array | Uint32Array | BigUint64Array {
+    const address = (operand.space === "arena" ? this.arena : this.shared) + operand.offset;
+    return this.heap[operand.dtype](address, sizeOf(operand.shape));
+  }
+
+  write(operand: Operand, data: readonly number[]): void {
+    const view = this.view(operand);
+    if (view instanceof BigUint64Array) view.set(data.map(BigInt));
+    else view.set(data);
+  }
+
+  read(operand: Operand): number[] {
+    return Array.from(this.view(operand), Number);
+  }
+}
+
+let sharedHeap: Heap | undefined;
+
+/** One heap for all tests of a process. */
+export const testHeap = (): Heap => (sharedHeap ??= Heap.create({ maxBytes: 2 ** 28 }));
+
+/**
+ * Runs one instruction and returns its outputs, then its inputs as they are afterwards. Memory around every operand must
+ * stay as it was.
+ */
+export function runOp(
+  op: OpCase,
+  options: Partial<BindOptions> & PrepareOptions = {},
+): { outputs: number[][]; inputs: number[][] } {
+  const heap = options.heap ?? testHeap();
+  const provider = options.provider ?? plainProvider(heap);
+  const builder = new PlanBuilder(provider);
+  const fences: Operand[] = [];
+  const fenced = (type: TensorType): Operand => {
+    const operand = builder.operand(type);
+    const tail = (64 - (byteLength(type) % 64)) % 64;
+    const end = operand.offset + byteLength(type);
+    fences.push(
+      { ...operand, offset: end, shape: [tail / 4], dtype: "u32" },
+      builder.operand({ shape: [16], dtype: "u32" }),
+    );
+    return operand;
+  };
+  const inputs = op.inputs.map(fenced);
+  const outputs = (op.outputs ?? []).map(fenced);
+  builder.add(op.kind, inputs, outputs, op.attrs);
+  const bench = new Bench(builder.plan(), { ...options, heap, provider });
+  for (const [i, input] of inputs.entries()) bench.write(input, op.inputs[i]!.data);
+  for (const output of outputs) {
+    bench.heap.u32(bench.arena + output.offset, byteLength(output) / 4).fill(0x7fc00001);
+  }
+  for (const fence of fences) bench.view(fence).fill(0x5eed as never);
+  bench.executable.run();
+  for (const fence of fences) {
+    if (bench.read(fence).some((word) => word !== 0x5eed))
+      throw new Error(`memory beside an operand was written, at ${fence.offset}`);
+  }
+  const result = { outputs: outputs.map((o) => bench.read(o)), inputs: inputs.map((o) => bench.read(o)) };
+  heap.free(bench.arena);
+  heap.free(bench.shared);
+  return result;
+}
+
+/** The largest |actual − expected| / max(1, |expected|). */
+export function relativeError(actual: readonly number[], expected: readonly number[]): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
+  return actual.reduce((worst, x, i) => {
+    const y = expected[i]!;
+    if (Object.is(x, y) || x === y) return worst;
+    const error = Math.abs(x - y) / Math.max(1, Math.abs(y));
+    return Math.max(worst, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error);
+  }, 0);
+}
