@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Heap } from "../memory/index.ts";
 import { auc, segmentsAuc } from "./exact-auc.ts";
-import { drawSamples, pairwiseAuc } from "./samples.fixture.ts";
+import { drawSamples, pairwiseAuc } from "./testing.ts";
 
 const { logits, labels, weights } = drawSamples(5000);
 const coarse = logits.map((x) => Math.round(x * 4) / 4);

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { auc } from "./exact-auc.ts";
 import { BIN_FIELDS, calibrationBins, expectedCalibrationError, HISTOGRAM_BINS, histogramAuc } from "./histogram.ts";
-import { drawSamples } from "./samples.fixture.ts";
+import { drawSamples } from "./testing.ts";
 
 /** The histogram by its definition. */
 function histogramOf(logits: Float32Array, labels: Float32Array, weights: Float32Array): Float64Array {

@@ -1,7 +1,7 @@
 // Log loss of probabilities against closed forms and scikit-learn's value.
 import { expect, test } from "vitest";
 import { logLoss } from "./log-loss.ts";
-import { drawSamples } from "./samples.fixture.ts";
+import { drawSamples } from "./testing.ts";
 
 test("as scikit-learn", () => {
   const { logits, labels, weights } = drawSamples(5000);

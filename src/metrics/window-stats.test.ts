@@ -4,8 +4,8 @@ import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import { Heap } from "../memory/index.ts";
 import { auc } from "./exact-auc.ts";
-import { drawSamples, pairwiseAuc, type Samples } from "./samples.fixture.ts";
 import { binaryMetrics, ScoreLog } from "./score-log.ts";
+import { drawSamples, pairwiseAuc, type Samples } from "./testing.ts";
 import { WindowStats } from "./window-stats.ts";
 
 function put(heap: Heap, array: Float32Array): number {
@@ -140,7 +140,7 @@ test("while three threads record, windows add up to every sample", async () => {
   const workers = Array.from(
     { length: threads },
     (_, thread) =>
-      new Worker(new URL("./recorder.fixture.ts", import.meta.url), {
+      new Worker(new URL("./testing-worker.ts", import.meta.url), {
         workerData: { memory: heap.memory, stats: stats.handle, log: log.handle, thread, batches, ...data },
       }),
   );
