@@ -1,5 +1,6 @@
 // Programs: the representation of a model's step, how models are traced to it, differentiated, planned and checked.
 export { type ParameterOptions, ProgramBuilder } from "./builder.ts";
+export { type ApplyShare, type DeferredUpdates, deferUpdates, replicaInput } from "./defer-updates.ts";
 export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
 export { ProgramError, ShapeError } from "./errors.ts";
 export {
@@ -35,14 +36,7 @@ export type {
   Value,
   ValueId,
 } from "./ir.ts";
-export {
-  type DeferredContribution,
-  type DeferredUpdates,
-  deferUpdates,
-  placeUpdates,
-  slotName,
-  type UpdateRules,
-} from "./place-updates.ts";
+export { placeUpdates, slotName, type UpdateRules } from "./place-updates.ts";
 export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
 export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";

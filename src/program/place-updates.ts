@@ -1,12 +1,10 @@
-// Puts the optimizer into a differentiated program: updates of dense parameters and of table rows, or their gradients as
-// outputs for trainers that first reduce them.
+// Puts the optimizer into a differentiated program: updates of dense parameters and of table rows, each as soon as it can.
 import { constant, type Expr, input, mul } from "../kernels/expr.ts";
 import type { UpdateRule } from "../kernels/update-rule.ts";
 import { ProgramBuilder } from "./builder.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
-import { ShapeError } from "./errors.ts";
 import { mapInputs, rewrite, some } from "./expr-tools.ts";
-import type { OpAttrs, Parameter, Pooling, Program, ValueId } from "./ir.ts";
+import type { OpAttrs, Parameter, Program, ValueId } from "./ir.ts";
 import { sizeOf } from "./ir.ts";
 import { scheduleEffects } from "./schedule.ts";
 
@@ -34,76 +32,12 @@ export function placeUpdates(differentiated: Differentiated, rules: UpdateRules)
   return scheduleEffects(builder.build());
 }
 
-/** A contribution of a deferred program: names of the outputs that hold the rows and their gradient. */
-export interface DeferredContribution {
-  readonly rows: string;
-  readonly gradient: string;
-  readonly field: string;
-  readonly pool?: Pooling;
-}
-
-export interface DeferredUpdates {
-  /** The step: its outputs have `grad:NAME` for each parameter, `rows:TABLE/i` and `grad:TABLE/i` for each contribution. */
-  readonly step: Program;
-  /** Applies reduced gradients: its inputs are named as those outputs, and it holds the optimizer state. */
-  readonly apply: Program;
-  readonly contributions: Readonly<Record<string, readonly DeferredContribution[]>>;
-}
-
-/**
- * The step gives gradients; a second program applies them after a reduction.
- * @param replicas how many steps' rows and sparse gradients the apply program takes, stacked along their first axis;
- *   dense gradients it takes once, reduced
- */
-export function deferUpdates(
-  differentiated: Differentiated,
-  rules: UpdateRules,
-  { replicas = 1 }: { readonly replicas?: number } = {},
-): DeferredUpdates {
-  if (!Number.isInteger(replicas) || replicas < 1)
-    throw new ShapeError(`deferUpdates: ${replicas} replicas, need 1 or more`);
-  const { program, gradients, contributions } = differentiated;
-  const step = new ProgramBuilder(program);
-  const apply = new ProgramBuilder();
-  apply.scope = "update";
-  for (const [name, gradient] of Object.entries(gradients)) {
-    const { value, init, ...options } = program.parameters[name]!;
-    const rule = rules.parameter(name, program.parameters[name]!);
-    if (rule === undefined) continue;
-    step.output(`grad:${name}`, gradient);
-    const { shape } = program.values[value]!;
-    const weight = apply.parameter(name, shape, init, options);
-    updateParameter(apply, name, weight, apply.input(`grad:${name}`, { shape, dtype: "f32" }), rule);
-  }
-  const deferred: Record<string, readonly DeferredContribution[]> = {};
-  for (const [table, list] of Object.entries(contributions)) {
-    apply.table(program.tables[table]!);
-    const stacked = (name: string, id: ValueId): ValueId => {
-      const { shape, dtype } = program.values[id]!;
-      return apply.input(name, { shape: [shape[0]! * replicas, ...shape.slice(1)], dtype });
-    };
-    const lookups = [...new Set(list.map(({ rows }) => rows))];
-    for (const [i, rows] of lookups.entries()) step.output(`rows:${table}/${i}`, rows);
-    const described: DeferredContribution[] = [];
-    const moved = list.map((contribution, i) => {
-      const names = { rows: `rows:${table}/${lookups.indexOf(contribution.rows)}`, gradient: `grad:${table}/${i}` };
-      step.output(names.gradient, contribution.gradient);
-      const { rows, gradient, ...rest } = contribution;
-      described.push({ ...names, ...rest });
-      return { rows: stacked(names.rows, rows), gradient: stacked(names.gradient, gradient), ...rest };
-    });
-    deferred[table] = described;
-    updateTable(apply, table, moved, rules);
-  }
-  return { step: step.build(), apply: apply.build(), contributions: deferred };
-}
-
 function scalarInputs(builder: ProgramBuilder, rule: UpdateRule): ValueId[] {
   return rule.scalars.map((name) => builder.input(`scalar:${name}`, { shape: [], dtype: "f32" }));
 }
 
 /** Appends the update of one parameter; a dense parameter counts as one row. */
-function updateParameter(
+export function updateParameter(
   builder: ProgramBuilder,
   name: string,
   weight: ValueId,
@@ -189,7 +123,13 @@ function emitUpdate(
   );
 }
 
-function updateTable(builder: ProgramBuilder, table: string, list: readonly Contribution[], rules: UpdateRules): void {
+/** Appends the update of a table's rows. */
+export function updateTable(
+  builder: ProgramBuilder,
+  table: string,
+  list: readonly Contribution[],
+  rules: UpdateRules,
+): void {
   const lookups = [...new Set(list.map(({ rows }) => rows))];
   const fields = [...new Set(list.map(({ field }) => field))];
   const scalars = Object.fromEntries(fields.map((field) => [field, rules.field(table, field).scalars]));

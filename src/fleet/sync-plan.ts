@@ -1,0 +1,48 @@
+// Mode `sync`: a thread applies its share of a step from the gradients that all threads left in their own arenas.
+import type { Operand, Plan, Prepared } from "../engine/index.ts";
+import { replicaInput } from "../program/index.ts";
+
+export interface SyncOptions {
+  /** The program that applies this thread's share. */
+  readonly apply: Prepared;
+  /** Address of the parameters. */
+  readonly shared: number;
+  /** The step that left the gradients in its outputs, and each thread's arena for it. */
+  readonly step: Plan;
+  readonly arenas: readonly number[];
+}
+
+/**
+ * Lets the inputs of an apply program be the outputs of the step in each thread's arena. The result is to be bound with
+ * `shared` 0: its operands outside the arena have absolute addresses.
+ */
+export function relocateGradients({ apply, shared, step, arenas }: SyncOptions): Prepared {
+  const { plan } = apply;
+  const places = new Map<string, Operand>();
+  for (const [name, output] of Object.entries(step.outputs)) {
+    for (const [replica, arena] of arenas.entries()) {
+      const placeholder = plan.inputs[replicaInput(name, replica)];
+      const base = output.space === "arena" ? arena : shared;
+      if (placeholder !== undefined)
+        places.set(keyOf(placeholder), { ...output, space: "shared", offset: base + output.offset });
+    }
+  }
+  const relocate = (operand: Operand): Operand => {
+    const place = places.get(keyOf(operand));
+    if (place !== undefined) return { ...operand, space: place.space, offset: place.offset };
+    return operand.space === "shared" ? { ...operand, offset: shared + operand.offset } : operand;
+  };
+  const instructions = plan.instructions.map((instruction) => ({
+    ...instruction,
+    inputs: instruction.inputs.map(relocate),
+    outputs: instruction.outputs.map(relocate),
+  }));
+  const end = Math.max(0, ...instructions.flatMap(({ inputs, outputs }) => [...inputs, ...outputs].map(endOf)));
+  return { ...apply, plan: { ...plan, instructions, sharedBytes: end } };
+}
+
+const keyOf = ({ space, offset }: Operand): string => `${space}:${offset}`;
+
+/** An address that no operand of the shared space reaches beyond; 8 bytes is the widest element. */
+const endOf = ({ space, offset, shape }: Operand): number =>
+  space === "shared" ? offset + 8 * shape.reduce((a, b) => a * b, 1) : 0;
