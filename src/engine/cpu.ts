@@ -1,6 +1,7 @@
 // The cpu device: memory is the process's shared heap, calls are WASM kernels and a provider's matmuls, run in place.
 import { bindKernels, type KernelFunction } from "../kernels/index.ts";
 import type { Heap } from "../memory/index.ts";
+import type { Table } from "../table/index.ts";
 import type { Call, Device } from "./device.ts";
 import { bindPlan, type Executable } from "./executor.ts";
 import { copyOps } from "./ops/copy.ts";
@@ -11,7 +12,6 @@ import { normOps } from "./ops/norm.ts";
 import type { BindOp, CpuContext } from "./ops/op.ts";
 import { scatterOps } from "./ops/scatter.ts";
 import { softmaxOps } from "./ops/softmax.ts";
-import type { SparseTable } from "./ops/sparse-table.ts";
 import { tableOps } from "./ops/table.ts";
 import { bytesOf, type Instruction, type Operand } from "./plan.ts";
 import type { Prepared } from "./prepare.ts";
@@ -34,13 +34,14 @@ export interface CpuOptions {
   readonly prepared: Prepared;
   readonly provider: Provider;
   /** The tables that the plan names. */
-  readonly tables?: Readonly<Record<string, SparseTable>>;
+  readonly tables?: Readonly<Record<string, Table>>;
 }
 
 /** A thread's cpu: instances of kernels over the heap. */
 export class CpuDevice implements Device {
   readonly name = "cpu";
   readonly #context: CpuContext;
+  readonly #releases: (() => void)[] = [];
   readonly #kernels: ReadonlyMap<Instruction, readonly KernelFunction[]>;
 
   constructor({ heap, prepared, provider, tables = {} }: CpuOptions) {
@@ -85,7 +86,12 @@ export class CpuDevice implements Device {
       scratchBytes: scratch === undefined ? 0 : byteLength(scratch),
       kernels,
       context: this.#context,
+      onDispose: (release) => this.#releases.push(release),
     });
+  }
+
+  dispose(): void {
+    for (const release of this.#releases.splice(0)) release();
   }
 
   synchronize(): void {}

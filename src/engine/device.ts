@@ -21,4 +21,6 @@ export interface Device {
   bind(instruction: Instruction, addressOf: (operand: Operand) => number): Call[];
   /** Returns when all enqueued calls have run. */
   synchronize(): void;
+  /** Frees what binding took. The calls may not be used any more. */
+  dispose(): void;
 }

@@ -28,6 +28,8 @@ export interface Executable {
   runProfiled(): void;
   /** The times of all profiled runs. */
   profile(): Profile;
+  /** Frees what binding took beside the arena. The executable may not be run any more. */
+  dispose(): void;
 }
 
 /** Binds every instruction of a plan to a device. */
@@ -66,6 +68,8 @@ export function bindPlan(plan: Plan, device: Device, addressOf: (operand: Operan
         .sort((a, b) => b.microseconds - a.microseconds);
       return { runs, microseconds: sum(instructions), kinds, instructions };
     },
+
+    dispose: () => device.dispose(),
   };
 }
 

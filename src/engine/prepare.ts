@@ -1,9 +1,9 @@
 // Preparing a plan on the main thread: everything that must be compiled is compiled once, and the result can be posted
 // to every trainer thread.
 import { type CompiledKernels, compileKernels, type Kernel, type UpdateRule } from "../kernels/index.ts";
+import type { TableLayout } from "../table/index.ts";
 import { elementwiseKernel } from "./ops/elementwise.ts";
 import { rowUpdateKernels } from "./ops/scatter.ts";
-import type { TableLayout } from "./ops/sparse-table.ts";
 import type { Plan } from "./plan.ts";
 import { formatOp } from "./tensor.ts";
 

@@ -1,6 +1,5 @@
 // How much scratch memory each op needs while it runs: the planner asks, the arena holds it.
 import { matmulScratch } from "./ops/matmul.ts";
-import { scatterScratch } from "./ops/scatter.ts";
 import type { Provider } from "./provider.ts";
 import type { OpSignature } from "./tensor.ts";
 
@@ -14,8 +13,6 @@ export function scratchBytes(op: OpSignature, provider: Pick<Provider, "scratchB
       return matmulScratch(op, provider);
     case "batch_norm":
       return op.attrs.training === true ? 0 : op.inputs[1]!.shape[0]! * 4;
-    case "scatter_update":
-      return scatterScratch(op);
     default:
       return 0;
   }

@@ -165,6 +165,7 @@ export function runOp(
       throw new Error(`memory beside an operand was written, at ${fence.offset}`);
   }
   const result = { outputs: outputs.map((o) => bench.read(o)), inputs: inputs.map((o) => bench.read(o)) };
+  bench.executable.dispose();
   heap.free(bench.arena);
   heap.free(bench.shared);
   return result;

@@ -1,18 +1,18 @@
 // What a cpu op knows when it is bound, and the table of ops that the device looks kinds up in.
 import type { KernelFunction } from "../../kernels/index.ts";
 import type { Heap } from "../../memory/index.ts";
+import type { Table } from "../../table/index.ts";
 import type { Call } from "../device.ts";
 import type { Instruction } from "../plan.ts";
 import type { Prepared } from "../prepare.ts";
 import type { Provider } from "../provider.ts";
-import type { SparseTable } from "./sparse-table.ts";
 
 /** What all instructions of a plan share in one thread. */
 export interface CpuContext {
   readonly heap: Heap;
   readonly provider: Provider;
   readonly rules: Prepared["rules"];
-  readonly tables: Readonly<Record<string, SparseTable>>;
+  readonly tables: Readonly<Record<string, Table>>;
 }
 
 export interface BoundOp {
@@ -25,6 +25,8 @@ export interface BoundOp {
   /** The kernels that were compiled for this instruction. */
   readonly kernels: readonly KernelFunction[];
   readonly context: CpuContext;
+  /** Registers what must happen when the calls are needed no more. */
+  onDispose(release: () => void): void;
 }
 
 export type BindOp = (op: BoundOp) => Call[];

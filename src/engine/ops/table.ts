@@ -1,11 +1,29 @@
 // lookup, gather and gather_pool: from ids to rows of a sparse table to their weights.
 import type { KernelFunction } from "../../kernels/index.ts";
 import { instantiate } from "../../memory/index.ts";
-import { check, checkArity, checkType, sizeOf } from "../tensor.ts";
+import type { FieldLayout, TableLayout } from "../../table/index.ts";
+import { check, checkArity, checkType, type OpSignature, sizeOf } from "../tensor.ts";
 import { type BindOp, call } from "./op.ts";
-import { fieldOf, ofTable } from "./sparse-table.ts";
 
 type RowKernels = Record<"gather" | "gatherPool", KernelFunction>;
+
+/** The entry of `tables` that an op names. */
+export function ofTable<T>(op: OpSignature, tables: Readonly<Record<string, T>>, what = "table"): T {
+  const name = op.attrs.table as string;
+  const known = Object.keys(tables).join(", ") || "none";
+  check(op, Object.hasOwn(tables, name), `no ${what} "${name}" was given (there are: ${known})`);
+  return tables[name]!;
+}
+
+export function fieldOf(op: OpSignature, layout: TableLayout, field: string): FieldLayout {
+  const known = Object.keys(layout.fields).join(", ");
+  check(
+    op,
+    Object.hasOwn(layout.fields, field),
+    `table "${op.attrs.table}" has no field "${field}" (there are: ${known})`,
+  );
+  return layout.fields[field]!;
+}
 
 const bindLookup: BindOp = ({ instruction, inputs, outputs, context }) => {
   checkArity(instruction, 1, 1);
