@@ -64,11 +64,11 @@ const constantPower = (g: Graph, x: NodeId, exponent: number): NodeId => {
   return transcendental.pow(g, x, g.f32(exponent));
 };
 
-const divide = (g: Graph, x: NodeId, y: NodeId, divisor: Expr): NodeId => {
-  // The reciprocal of a power of two is exact.
-  const power = divisor.op === "const" ? Math.log2(Math.abs(divisor.value)) : Number.NaN;
-  const exact = divisor.op === "const" && Number.isInteger(power) && Math.abs(power) < 127;
-  return exact ? g.op(simd.mul, x, g.f32(1 / divisor.value)) : g.op(simd.div, x, y);
+/** What to multiply by instead of dividing, where that gives the same bits: the divisor is a power of two. */
+const exactReciprocal = (divisor: Expr): number | undefined => {
+  if (divisor.op !== "const") return undefined;
+  const power = Math.log2(Math.abs(divisor.value));
+  return Number.isInteger(power) && Math.abs(power) < 127 ? 1 / divisor.value : undefined;
 };
 
 /** Four multiples of 2^-24 in [0, 1): the twin of `uniformAt`. */
@@ -140,6 +140,8 @@ export class Lowering {
     const g = this.#graph;
     const x = this.#value(expr.x);
     if (expr.op === "pow" && expr.y.op === "const") return constantPower(g, x, expr.y.value);
+    const reciprocal = expr.op === "div" ? exactReciprocal(expr.y) : undefined;
+    if (reciprocal !== undefined) return g.op(simd.mul, x, g.f32(reciprocal));
     const y = this.#value(expr.y);
     switch (expr.op) {
       case "add":
@@ -149,7 +151,7 @@ export class Lowering {
       case "mul":
         return g.op(simd.mul, x, y);
       case "div":
-        return divide(g, x, y, expr.y);
+        return g.op(simd.div, x, y);
       case "min":
         return extreme(g, simd.min, simd.pmin, x, y);
       case "max":

@@ -1,6 +1,8 @@
 // A small writer of WebAssembly binaries: just the instructions that elementwise kernels need, one imported shared memory,
 // and functions from i32 parameters to nothing.
 
+import { Bytes } from "./bytes.ts";
+
 /** Types of locals, by their code in the binary format. */
 export const valueType = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 export type ValueType = (typeof valueType)[keyof typeof valueType];
@@ -50,41 +52,10 @@ export type SimdOp = (typeof simd)[keyof typeof simd];
 const SIMD_PREFIX = 0xfd;
 const VOID_BLOCK = 0x40;
 
-const unsigned = (out: number[], value: number): void => {
-  let rest = value;
-  while (rest >= 0x80) {
-    out.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  out.push(rest);
-};
-
-const signed = (out: number[], value: number): void => {
-  let rest = value | 0;
-  for (;;) {
-    const byte = rest & 0x7f;
-    rest >>= 7;
-    if ((rest === 0 && !(byte & 0x40)) || (rest === -1 && byte & 0x40)) {
-      out.push(byte);
-      return;
-    }
-    out.push(byte | 0x80);
-  }
-};
-
-const appendAll = (out: number[], bytes: Iterable<number>): void => {
-  for (const byte of bytes) out.push(byte);
-};
-
-const sized = (out: number[], bytes: readonly number[]): void => {
-  unsigned(out, bytes.length);
-  appendAll(out, bytes);
-};
-
 /** The body of one function under construction. Parameters are i32 locals 0..parameters-1. */
 export class FunctionBuilder {
   readonly parameters: number;
-  readonly #code: number[] = [];
+  readonly #code = new Bytes();
   readonly #locals: ValueType[] = [];
 
   constructor(parameters: number) {
@@ -96,36 +67,36 @@ export class FunctionBuilder {
   }
 
   get(local: number): void {
-    this.#code.push(0x20);
-    unsigned(this.#code, local);
+    this.#emit(0x20);
+    this.#code.unsigned(local);
   }
 
   set(local: number): void {
-    this.#code.push(0x21);
-    unsigned(this.#code, local);
+    this.#emit(0x21);
+    this.#code.unsigned(local);
   }
 
   tee(local: number): void {
-    this.#code.push(0x22);
-    unsigned(this.#code, local);
+    this.#emit(0x22);
+    this.#code.unsigned(local);
   }
 
   i32(value: number): void {
-    this.#code.push(0x41);
-    signed(this.#code, value);
+    this.#emit(0x41);
+    this.#code.signed(value);
   }
 
   i32Add(): void {
-    this.#code.push(0x6a);
+    this.#emit(0x6a);
   }
 
   i32Shl(): void {
-    this.#code.push(0x74);
+    this.#emit(0x74);
   }
 
   i32Load(offset: number): void {
-    this.#code.push(0x28, 2);
-    unsigned(this.#code, offset);
+    this.#emit(0x28, 2);
+    this.#code.unsigned(offset);
   }
 
   /** `local += amount`; nothing where the amount is 0. */
@@ -139,50 +110,50 @@ export class FunctionBuilder {
 
   /** A block that `body` leaves early where it calls `leaveIfZero`, directly within it. */
   block(body: () => void): void {
-    this.#code.push(0x02, VOID_BLOCK);
+    this.#emit(0x02, VOID_BLOCK);
     body();
-    this.#code.push(0x0b);
+    this.#emit(0x0b);
   }
 
   /** Takes an i32 and leaves the innermost block if it is 0. */
   leaveIfZero(): void {
-    this.#code.push(0x45, 0x0d, 0);
+    this.#emit(0x45, 0x0d, 0);
   }
 
   /** Runs `body` until the counter, lowered by one after each turn, is 0; at least once. */
   countDown(counter: number, body: () => void): void {
-    this.#code.push(0x03, VOID_BLOCK);
+    this.#emit(0x03, VOID_BLOCK);
     body();
     this.get(counter);
     this.i32(-1);
     this.i32Add();
     this.tee(counter);
-    this.#code.push(0x0d, 0, 0x0b);
+    this.#emit(0x0d, 0, 0x0b);
   }
 
   simd(op: SimdOp): void {
-    this.#code.push(SIMD_PREFIX);
-    unsigned(this.#code, op);
+    this.#emit(SIMD_PREFIX);
+    this.#code.unsigned(op);
   }
 
   constant(words: readonly [number, number, number, number]): void {
-    this.#code.push(SIMD_PREFIX, 0x0c);
-    appendAll(this.#code, new Uint8Array(Uint32Array.from(words).buffer));
+    this.#emit(SIMD_PREFIX, 0x0c);
+    for (const word of words) this.#code.word(word);
   }
 
   /** `lanes[i]` is the lane (of the first operand 0..3, of the second 4..7) that becomes lane i. */
   shuffle(lanes: readonly [number, number, number, number]): void {
-    this.#code.push(SIMD_PREFIX, 0x0d);
-    for (const lane of lanes) this.#code.push(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3);
+    this.#emit(SIMD_PREFIX, 0x0d);
+    for (const lane of lanes) this.#emit(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3);
   }
 
   /** The sum of the two f64 lanes of a local, as f32 in every lane. */
   sumOfF64Lanes(local: number): void {
     for (const lane of [0, 1]) {
       this.get(local);
-      this.#code.push(SIMD_PREFIX, 0x21, lane);
+      this.#emit(SIMD_PREFIX, 0x21, lane);
     }
-    this.#code.push(0xa0, 0xb6);
+    this.#emit(0xa0, 0xb6);
     this.simd(simd.f32x4Splat);
   }
 
@@ -199,7 +170,7 @@ export class FunctionBuilder {
       this.get(pointer);
       this.#memory(0x5d, offset);
       this.#memory(0x56, offset + 8);
-      this.#code.push(2);
+      this.#emit(2);
     } else {
       this.#memory(lanes === 4 ? 0x00 : lanes === 2 ? 0x5d : 0x5c, offset);
     }
@@ -214,84 +185,87 @@ export class FunctionBuilder {
       return;
     }
     this.#memory(lanes === 1 ? 0x5a : 0x5b, offset);
-    this.#code.push(0);
+    this.#emit(0);
     if (lanes < 3) return;
     this.get(pointer);
     this.get(value);
     this.#memory(0x5a, offset + 8);
-    this.#code.push(2);
+    this.#emit(2);
   }
 
   /** The function's entry in the code section. */
-  finish(): number[] {
+  finish(): Uint8Array {
     const runs: { type: ValueType; count: number }[] = [];
     for (const type of this.#locals) {
       const last = runs.at(-1);
       if (last?.type === type) last.count++;
       else runs.push({ type, count: 1 });
     }
-    const body: number[] = [];
-    unsigned(body, runs.length);
+    const body = new Bytes();
+    body.unsigned(runs.length);
     for (const { type, count } of runs) {
-      unsigned(body, count);
-      body.push(type);
+      body.unsigned(count);
+      body.byte(type);
     }
-    appendAll(body, this.#code);
-    body.push(0x0b);
-    const entry: number[] = [];
-    sized(entry, body);
-    return entry;
+    body.append(this.#code.written);
+    body.byte(0x0b);
+    return body.written;
+  }
+
+  #emit(...bytes: number[]): void {
+    for (const byte of bytes) this.#code.byte(byte);
   }
 
   #memory(op: number, offset: number): void {
-    this.#code.push(SIMD_PREFIX, op, 2);
-    unsigned(this.#code, offset);
+    this.#emit(SIMD_PREFIX, op, 2);
+    this.#code.unsigned(offset);
   }
 }
 
-const section = (out: number[], id: number, entries: readonly (readonly number[])[]): void => {
-  const body: number[] = [];
-  unsigned(body, entries.length);
-  for (const entry of entries) appendAll(body, entry);
-  out.push(id);
-  sized(out, body);
-};
+/** Writes section `id` with one entry for each item. */
+function section<T>(
+  out: Bytes,
+  id: number,
+  items: readonly T[],
+  write: (entry: Bytes, item: T, i: number) => void,
+): void {
+  const body = new Bytes();
+  body.unsigned(items.length);
+  for (const [i, item] of items.entries()) write(body, item, i);
+  out.byte(id);
+  out.sized(body.written);
+}
 
-const text = (value: string): number[] => {
-  const out: number[] = [];
-  sized(out, [...new TextEncoder().encode(value)]);
-  return out;
-};
+const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+const SHARED_WITH_MAXIMUM = 0x03;
+const MAX_PAGES = 65536;
 
 /** A module that imports `env.memory` (shared, at most 65536 pages) and exports each function under its name. */
-export function assemble(functions: readonly { name: string; body: FunctionBuilder }[]): Uint8Array<ArrayBuffer> {
+export function assemble(
+  functions: readonly { readonly name: string; readonly body: FunctionBuilder }[],
+): Uint8Array<ArrayBuffer> {
   const arities = [...new Set(functions.map(({ body }) => body.parameters))];
-  const out: number[] = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-  const index = (value: number): number[] => {
-    const bytes: number[] = [];
-    unsigned(bytes, value);
-    return bytes;
-  };
-  section(
-    out,
-    1,
-    arities.map((arity) => [0x60, ...index(arity), ...Array<number>(arity).fill(valueType.i32), 0]),
-  );
-  section(out, 2, [[...text("env"), ...text("memory"), 0x02, 0x03, ...index(1), ...index(65536)]]);
-  section(
-    out,
-    3,
-    functions.map(({ body }) => index(arities.indexOf(body.parameters))),
-  );
-  section(
-    out,
-    7,
-    functions.map(({ name }, i) => [...text(name), 0x00, ...index(i)]),
-  );
-  section(
-    out,
-    10,
-    functions.map(({ body }) => body.finish()),
-  );
-  return Uint8Array.from(out);
+  const out = new Bytes();
+  out.append(HEADER);
+  section(out, 1, arities, (entry, arity) => {
+    entry.byte(0x60);
+    entry.sized(new Uint8Array(arity).fill(valueType.i32));
+    entry.byte(0);
+  });
+  section(out, 2, ["memory"], (entry, name) => {
+    entry.text("env");
+    entry.text(name);
+    entry.byte(0x02);
+    entry.byte(SHARED_WITH_MAXIMUM);
+    entry.unsigned(1);
+    entry.unsigned(MAX_PAGES);
+  });
+  section(out, 3, functions, (entry, { body }) => entry.unsigned(arities.indexOf(body.parameters)));
+  section(out, 7, functions, (entry, { name }, i) => {
+    entry.text(name);
+    entry.byte(0x00);
+    entry.unsigned(i);
+  });
+  section(out, 10, functions, (entry, { body }) => entry.sized(body.finish()));
+  return out.written;
 }

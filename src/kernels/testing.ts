@@ -1,0 +1,147 @@
+// For the tests of this folder: runs a kernel on arrays, with guards around every tensor, and bounds what f32 arithmetic
+// may answer by interval arithmetic in float64.
+import { bindKernels, compileKernels } from "./compile.ts";
+import { binaryReference, evaluate, unaryReference } from "./evaluate.ts";
+import type { Expr } from "./expr.ts";
+import type { Kernel } from "./spec.ts";
+
+const PAGE = 65536;
+const GUARD_BYTES = 64;
+const GUARD = 0xdeadbeef;
+const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });
+const end = memory.buffer.byteLength;
+
+export interface RunOptions {
+  /** `over[i]` is the input whose memory output i shares. */
+  readonly over?: readonly (number | undefined)[];
+  /** The tensor (inputs, then outputs) that ends where the memory ends, so that a read or write beyond it traps. */
+  readonly last?: number;
+}
+
+/** Runs a map or reduce kernel and returns its outputs. Throws if it writes outside of them. */
+export function runKernel(
+  kernel: Kernel,
+  inputs: readonly (Float32Array | Int32Array | Uint32Array)[],
+  outputLengths: readonly number[],
+  { over = [], last }: RunOptions = {},
+): Float32Array[] {
+  const words = new Uint32Array(memory.buffer);
+  let next = PAGE;
+  const used: [number, number][] = [];
+  const place = (length: number, tensor: number): number => {
+    const pointer = tensor === last ? end - 4 * length : next + GUARD_BYTES;
+    if (tensor !== last) next = pointer + 4 * length;
+    words.fill(GUARD, pointer / 4 - GUARD_BYTES / 4, Math.min(words.length, pointer / 4 + length + GUARD_BYTES / 4));
+    used.push([pointer / 4, length]);
+    return pointer;
+  };
+  const inputPointers = inputs.map((data, i) => place(data.length, i));
+  const outputPointers = outputLengths.map((length, i) => {
+    const shared = over[i];
+    return shared === undefined ? place(length, inputs.length + i) : inputPointers[shared]!;
+  });
+  for (const [i, data] of inputs.entries()) {
+    words.set(new Uint32Array(data.buffer, data.byteOffset, data.length), inputPointers[i]! / 4);
+  }
+  const [run] = bindKernels(compileKernels([kernel]), memory);
+  run!(...inputPointers, ...outputPointers);
+  for (const [start, length] of used) {
+    for (let i = 1; i <= GUARD_BYTES / 4; i++) {
+      if (words[start - i] !== GUARD) throw new Error(`a kernel wrote ${i} words in front of a tensor`);
+      const behind = start + length + i - 1;
+      if (behind < words.length && words[behind] !== GUARD)
+        throw new Error(`a kernel wrote ${i} words behind a tensor`);
+    }
+  }
+  return outputPointers.map((pointer, i) => new Float32Array(memory.buffer, pointer, outputLengths[i]!).slice());
+}
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/** The element of a tensor of `from` that stands at flat index `at` of `to`, by numpy's rules. */
+export function broadcastIndex(from: readonly number[], to: readonly number[], at: number): number {
+  let index = 0;
+  let step = 1;
+  let rest = at;
+  for (let axis = to.length - 1; axis >= 0; axis--) {
+    const coordinate = rest % to[axis]!;
+    rest = Math.floor(rest / to[axis]!);
+    const size = from[axis - to.length + from.length];
+    if (size === undefined) break;
+    if (size !== 1) index += coordinate * step;
+    step *= size;
+  }
+  return index;
+}
+
+/** Numbers in [low, high], the same for the same seed. */
+export function numbers(length: number, seed: number, low: number, high: number): Float32Array {
+  let state = seed | 0;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return low + ((high - low) * (state >>> 0)) / 2 ** 32;
+  });
+}
+
+/** All that f32 arithmetic may answer; `undefined` where anything goes (a comparison of nearly equal numbers, overflow). */
+export type Interval = readonly [number, number] | undefined;
+
+const MOST = 2 ** 127;
+const ROUNDING = 2 ** -22;
+const TINY = 2 ** -126;
+
+const around = (...values: readonly number[]): Interval => {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  if (!(low > -MOST && high < MOST)) return undefined;
+  return [low - ROUNDING * Math.abs(low) - TINY, high + ROUNDING * Math.abs(high) + TINY];
+};
+
+const steps: ReadonlySet<string> = new Set(["floor", "round", "sign", "gt", "ge", "lt", "le", "eq"]);
+
+/** The answers that rounding of every step allows, for one lane. */
+export function bounds(expr: Expr, operands: (index: number) => number, counter: number): Interval {
+  const of = (part: Expr): Interval => bounds(part, operands, counter);
+  switch (expr.op) {
+    case "input":
+    case "const":
+    case "uniform": {
+      const value = evaluate(expr, operands, { counter });
+      return expr.op === "const" ? around(value) : [value, value];
+    }
+    case "select": {
+      const test = of(expr.test);
+      if (!test || (test[0] <= 0 && test[1] >= 0 && test[0] !== test[1])) return undefined;
+      return test[0] !== 0 ? of(expr.x) : of(expr.y);
+    }
+    case "rowMean":
+      return undefined;
+  }
+  const x = of(expr.x);
+  if (!("y" in expr)) {
+    if (!x) return undefined;
+    const f = unaryReference[expr.op];
+    if (expr.op === "abs" && x[0] < 0 && x[1] > 0) return around(0, f(x[0]), f(x[1]));
+    const ends = [f(x[0]), f(x[1])] as const;
+    if (!steps.has(expr.op)) return around(...ends);
+    return ends[0] === ends[1] ? ends : undefined;
+  }
+  const y = of(expr.y);
+  if (!x || !y) return undefined;
+  const f = binaryReference[expr.op];
+  if (expr.op === "div" && y[0] <= 0 && y[1] >= 0) return undefined;
+  const corners = [f(x[0], y[0]), f(x[0], y[1]), f(x[1], y[0]), f(x[1], y[1])];
+  if (expr.op === "pow") return powerBounds(x, y, corners);
+  if (!steps.has(expr.op)) return around(...corners);
+  const touches = x[0] <= y[1] && y[0] <= x[1] && !(x[0] === x[1] && y[0] === y[1]);
+  return touches ? undefined : [corners[0]!, corners[0]!];
+}
+
+function powerBounds(x: readonly [number, number], y: readonly [number, number], corners: number[]): Interval {
+  const turns = x[0] < 0 && x[1] > 0;
+  const exact = around(...corners, ...(turns ? [0] : []));
+  if (!exact || !(y[0] === y[1] || x[0] > 0)) return undefined;
+  const growth = 1 + Math.max(...x.map((base) => Math.abs(y[1] * Math.log(Math.abs(base) || 1))));
+  const slack = growth * ROUNDING * Math.max(Math.abs(exact[0]), Math.abs(exact[1]));
+  return [exact[0] - slack, exact[1] + slack];
+}
