@@ -21,6 +21,7 @@ interface Context {
   readonly root: number;
   readonly pointers: Pointers;
   readonly output: number;
+  /** The loops over kept dimensions and in them those over vanishing ones, without the innermost. */
   readonly kept: readonly Loop[];
   readonly reduced: readonly Loop[];
   /** The innermost loop, over lanes. */
@@ -181,7 +182,7 @@ function reduceColumns(context: Context): void {
   const blocks = Math.floor(inner.count / columns);
   nest(
     fn,
-    kept.slice(0, -1),
+    kept,
     pointers,
     (loop) => lanes.enter(loop + 1),
     () => {
@@ -220,9 +221,9 @@ export function reduceFunction(kernel: ReduceKernel): FunctionBuilder {
   const loops = collapse(shape, operands, axes);
   const inner = loops.at(-1)!;
   const outer = loops.slice(0, -1);
-  const kept = loops.filter((loop) => !loop.reduced);
+  const kept = outer.filter((loop) => !loop.reduced);
   const reduced = outer.filter((loop) => loop.reduced);
-  const order = [...(inner.reduced ? kept : kept.slice(0, -1)), ...reduced];
+  const order = [...kept, ...reduced];
 
   const graph = new Graph(
     inputs.map((_, i) => ({
@@ -245,6 +246,6 @@ export function reduceFunction(kernel: ReduceKernel): FunctionBuilder {
   lanes.enter(0);
   const context = { fn, op, lanes, root, pointers, output, kept, reduced, inner };
   if (inner.reduced) reduceRows(context);
-  else reduceColumns({ ...context, kept });
+  else reduceColumns(context);
   return fn;
 }
