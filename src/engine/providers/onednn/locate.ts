@@ -1,7 +1,7 @@
 // Where a oneDNN library may lie: named by the user, installed by the system or a package manager, or fetched by
 // `flotilla doctor --fix` into the user's cache folder.
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -20,8 +20,14 @@ export function cacheFolder(env: Environment = process.env): string {
  */
 export function locateOneDnn(env: Environment = process.env): string[] {
   if (env.FLOTILLA_ONEDNN) return [env.FLOTILLA_ONEDNN];
-  const found = [...folders(env).flatMap(librariesIn), ...fromLinkerCache(), ...fetched(env)];
-  return [...new Set(found)];
+  const found = [...folders(env).flatMap(librariesIn), ...fromLinkerCache(), ...fetched(env)].filter(existsSync);
+  const files = new Set<string>();
+  return found.filter((path) => {
+    const file = realpathSync(path);
+    const isNew = !files.has(file);
+    files.add(file);
+    return isNew;
+  });
 }
 
 function folders(env: Environment): string[] {
