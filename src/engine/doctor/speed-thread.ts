@@ -20,7 +20,7 @@ interface Work {
   readonly flops: number;
 }
 
-function measure({ provider: description, cases, milliseconds, barrier, threads }: SpeedThreadData): Speed[] {
+function measure({ provider: description, cases, milliseconds }: SpeedThreadData, meeting: Barrier): Speed[] {
   const heap = Heap.create({ maxBytes: HEAP_BYTES });
   const provider = attachProvider(heap, description);
   const bindCase = (test: SpeedCase): Work => (test === "micro-kernel" ? bindTile() : bindMatmul(test));
@@ -49,11 +49,10 @@ function measure({ provider: description, cases, milliseconds, barrier, threads 
     return { call: provider.matmul(spec), flops: 2 * m * n * k };
   };
 
-  const meeting = new Barrier(new Int32Array(barrier), threads);
   return cases.map((test) => {
     const work = bindCase(test);
     work.call();
-    meeting.wait();
+    if (!meeting.wait()) throw new Error("another thread of the measurement failed");
     return time(work, milliseconds);
   });
 }
@@ -77,4 +76,11 @@ function time({ call, flops }: Work, milliseconds: number): Speed {
   return { mean: (calls * flops) / (now - start) / 1e6, best: rates[Math.floor(rates.length * 0.9)]! };
 }
 
-parentPort!.postMessage(measure(workerData as SpeedThreadData));
+const data = workerData as SpeedThreadData;
+const meeting = new Barrier(new Int32Array(data.barrier), data.threads);
+try {
+  parentPort!.postMessage(measure(data, meeting));
+} catch (error) {
+  meeting.stop();
+  throw error;
+}
