@@ -64,11 +64,11 @@ export const reduce: OpDefinition<"reduce"> = {
     const expr = attrs.expr ?? input(0);
     const shape = broadcastShapes(op.inputs.map((id) => builder.typeOf(id).shape));
     const kept = keptShape(shape, attrs.axes);
-    const operands = [...op.inputs, reshaped(builder, outputGradients[0]!, kept)];
+    const operands = [...op.inputs, aligned(builder, outputGradients[0]!, kept)];
     let share: Expr = input(op.inputs.length);
     if (attrs.op === "max") {
       // Elements that tie for the maximum share its gradient evenly.
-      const y = reshaped(builder, op.outputs[0]!, kept);
+      const y = aligned(builder, op.outputs[0]!, kept);
       const tied = eq(expr, input(op.inputs.length));
       const ties = builder.emit("reduce", [...op.inputs, y], {
         op: "sum",
@@ -96,6 +96,14 @@ export const reduce: OpDefinition<"reduce"> = {
     }
   },
 };
+
+/** A reduced value with its axes where broadcasting looks for them; leading axes of length 1 need not be there. */
+function aligned(builder: GradientBuilder, id: ValueId, kept: Shape): ValueId {
+  const { shape } = builder.typeOf(id);
+  const lead = kept.length - shape.length;
+  const fits = kept.slice(0, lead).every((d) => d === 1) && sameShape(kept.slice(lead), shape);
+  return fits ? id : reshaped(builder, id, kept);
+}
 
 /** Elements of broadcast operands at a flat index of `shape`. */
 export function reader(inputs: readonly NdArray[], shape: Shape): (flat: number) => (index: number) => number {

@@ -1,0 +1,27 @@
+// Removes ops, and outputs of maps, that neither an output of the program nor an effect depends on.
+import type { Op, Program, ValueId } from "../program/ir.ts";
+import { writtenValues } from "../program/ops/catalogue.ts";
+import { compact } from "./edit.ts";
+import { normalize } from "./operands.ts";
+
+/** Inputs, parameters and tables stay, read or not: they are the program's interface. */
+export function eliminateDeadCode(program: Program): Program {
+  const needed = new Set<ValueId>(Object.values(program.outputs));
+  const kept: Op[] = [];
+  for (const op of program.ops.toReversed()) {
+    const effect = op.kind === "scatter_update" || writtenValues(op).length > 0;
+    if (!effect && !op.outputs.some((id) => needed.has(id))) continue;
+    const left = op.kind === "map" ? dropOutputs(program, op, needed) : op;
+    for (const id of left.inputs) needed.add(id);
+    kept.push(left);
+  }
+  return compact({ ...program, ops: kept.reverse() });
+}
+
+function dropOutputs(program: Program, op: Extract<Op, { kind: "map" }>, needed: ReadonlySet<ValueId>): Op {
+  const live = op.outputs.flatMap((id, k) => (needed.has(id) ? [k] : []));
+  if (live.length === op.outputs.length) return op;
+  const { exprs, inputs } = normalize({ exprs: live.map((k) => op.attrs.exprs[k]!), inputs: op.inputs });
+  const outputs = live.map((k) => op.outputs[k]!);
+  return { ...op, inputs, outputs, attrs: { exprs, shape: program.values[outputs[0]!]!.shape } };
+}

@@ -1,0 +1,121 @@
+// Joins elementwise ops: a map is written into the maps, reductions and updates that read it, so that its result never
+// goes through memory. No expensive part is computed twice, and no op reads more memory than before.
+import type { Expr } from "../kernels/expr.ts";
+import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
+import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
+import { broadcastShapes } from "../program/ops/broadcast.ts";
+import { eliminateDeadCode } from "./dead-code.ts";
+import { canRunLater, definitionsOf, type Uses, usesOf } from "./edit.ts";
+import { type Arithmetic, inline } from "./operands.ts";
+
+/** Beyond these, a kernel runs out of registers and gains nothing by growing. */
+const limits = { operands: 12, nodes: 96, treeNodes: 600, broadcastNodes: 6 } as const;
+
+type Elementwise = OpOf<"map"> | OpOf<"reduce"> | OpOf<"update">;
+
+const isElementwise = (op: Op): op is Elementwise => op.kind === "map" || op.kind === "reduce" || op.kind === "update";
+
+export function fuseElementwise(program: Program): Program {
+  const ops = [...program.ops];
+  const definitions = definitionsOf(ops);
+  // Consumers in order: what a consumer absorbs has already absorbed its own producers.
+  for (let at = 0; at < ops.length; at++) {
+    let consumer = ops[at]!;
+    const refused = new Set<ValueId>();
+    while (isElementwise(consumer)) {
+      const id: ValueId | undefined = consumer.inputs.find(
+        (input) => !refused.has(input) && definitions.has(input) && ops[definitions.get(input)!]!.kind === "map",
+      );
+      if (id === undefined) break;
+      refused.add(id);
+      const from = definitions.get(id)!;
+      if (!worthwhile(program, ops, from, id, usesOf(ops, program.outputs))) continue;
+      const fused = absorb(program, ops, from, at, id);
+      if (fused === undefined) continue;
+      consumer = fused;
+      ops[at] = fused;
+    }
+  }
+  return eliminateDeadCode({ ...program, ops });
+}
+
+/** One reader takes a value whole; of several, all must be able to, and the value must be cheap to compute again. */
+function worthwhile(
+  program: Program,
+  ops: readonly Op[],
+  from: number,
+  id: ValueId,
+  { readers, outputs }: Uses,
+): boolean {
+  const producer = ops[from] as OpOf<"map">;
+  const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
+  if (outputs.has(id)) return false;
+  // Outputs of one map may share work, which parting them would repeat.
+  if (producer.outputs.length > 1 && isExpensive(expr)) return false;
+  const all = readers.get(id) ?? [];
+  if (all.length <= 1) return true;
+  const { shape } = program.values[id]!;
+  const wide = producer.inputs.filter((input) => sizeOf(program.values[input]!.shape) === sizeOf(shape));
+  if (isExpensive(expr) || isRandom(expr) || wide.length > 1) return false;
+  return all.every((at) => absorb(program, ops, from, at, id) !== undefined);
+}
+
+/** The consumer with the producer's expression in place of operand `id`, or undefined where that is not possible. */
+function absorb(program: Program, ops: readonly Op[], from: number, at: number, id: ValueId): Elementwise | undefined {
+  const producer = ops[from] as OpOf<"map">;
+  const consumer = ops[at]!;
+  if (!isElementwise(consumer)) return undefined;
+  const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
+  const loop = loopShape(program, consumer);
+  const { shape } = program.values[id]!;
+  if (!sameShape(shape, loop)) {
+    // The producer's work would be repeated along the axes that it broadcasts over.
+    if (sizeOf(shape) < sizeOf(loop) && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes))
+      return undefined;
+    if (isRandom(expr)) return undefined;
+  }
+  if (isRandom(expr) && consumer.kind !== "map") return undefined;
+  const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];
+  if (targets.includes(id) || !canRunLater(ops, from, at)) return undefined;
+  const next = inline(arithmeticOf(consumer), id, { expr, inputs: producer.inputs }, targets);
+  if (next.inputs.length > Math.max(limits.operands, consumer.inputs.length)) return undefined;
+  if (!small(next.exprs)) return undefined;
+  return withArithmetic(program, consumer, next, loop, targets);
+}
+
+function arithmeticOf(op: Elementwise): Arithmetic {
+  if (op.kind === "reduce") return { exprs: [op.attrs.expr ?? { op: "input", index: 0 }], inputs: op.inputs };
+  return { exprs: op.attrs.exprs, inputs: op.inputs };
+}
+
+function withArithmetic(
+  program: Program,
+  op: Elementwise,
+  { exprs, inputs }: Arithmetic,
+  loop: Shape,
+  targets: readonly ValueId[],
+): Elementwise | undefined {
+  switch (op.kind) {
+    case "map":
+      return { ...op, inputs, attrs: { exprs, shape: loop } };
+    case "update":
+      return { ...op, inputs, attrs: { exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
+    case "reduce": {
+      const span = broadcastShapes(inputs.map((id) => program.values[id]!.shape));
+      return sameShape(span, loop) ? { ...op, inputs, attrs: { ...op.attrs, expr: exprs[0]! } } : undefined;
+    }
+  }
+}
+
+/** The shape that the op loops over. */
+function loopShape(program: Program, op: Elementwise): Shape {
+  if (op.kind === "map") return program.values[op.outputs[0]!]!.shape;
+  return broadcastShapes(op.inputs.map((id) => program.values[id]!.shape));
+}
+
+/** Bounds the tree, which repeats shared parts, before the distinct nodes are counted. */
+function small(exprs: readonly Expr[]): boolean {
+  let left: number = limits.treeNodes;
+  const visit = (node: Expr): boolean => --left >= 0 && childrenOf(node).every(visit);
+  return exprs.every(visit) && countNodes(exprs) <= limits.nodes;
+}

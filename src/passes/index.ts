@@ -1,0 +1,7 @@
+// Passes: program in, equivalent program out.
+export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
+export { eliminateDeadCode } from "./dead-code.ts";
+export { foldConstants } from "./fold-constants.ts";
+export { fuseElementwise } from "./fuse-elementwise.ts";
+export { fuseMatmul } from "./fuse-matmul.ts";
+export { optimize, type Pass } from "./optimize.ts";
