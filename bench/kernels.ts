@@ -103,7 +103,10 @@ function rate(seconds: number, call: () => void): number {
   return best;
 }
 
-/** Runs the benchmark and says which goals were met. */
+/**
+ * Runs the benchmark and says which goals were met. Work whose operands outgrow the second-level cache is held against the
+ * large copy.
+ */
 export async function run(options: KernelBenchOptions = {}): Promise<{ rows: BenchRow[]; goals: BenchGoal[] }> {
   const { seconds = 0.2 } = options;
   const pages = (REGION + TABLE_ROWS * ROW_BYTES) / 65536 + 1;
@@ -178,7 +181,7 @@ export async function run(options: KernelBenchOptions = {}): Promise<{ rows: Ben
     rows,
     goals: [
       goal("relu against memory copy", reluRate / copy, 0.8),
-      goal("add against memory copy", addRate / copy, 0.8),
+      goal("add against memory copy", addRate / copyLarge, 0.8),
       goal("dense AdaGrad against memory copy", updateRate / copyLarge, 0.7),
       goal("sparse AdaGrad at dim 16, M rows/s", updated / 1e6, 30),
     ],

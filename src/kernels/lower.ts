@@ -54,6 +54,7 @@ const integerPower = (g: Graph, x: NodeId, exponent: number): NodeId => {
   return exponent % 2 === 0 ? square : g.op(simd.mul, square, x);
 };
 
+/** Small powers by multiplication, ±0.5 by a square root (so that the power of -Infinity is NaN). */
 const constantPower = (g: Graph, x: NodeId, exponent: number): NodeId => {
   if (exponent === 0) return g.f32(1);
   if (exponent < 0 && exponent >= -MAX_UNROLLED_POWER && Number.isInteger(2 * exponent)) {
