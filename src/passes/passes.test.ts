@@ -1,0 +1,177 @@
+// Every pass leaves what a program computes as it was, on random training steps; and each does what it is there for.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { differentiate } from "../program/differentiate.ts";
+import { concat, dropout } from "../program/functions.ts";
+import type { Op, Program, TensorType } from "../program/ir.ts";
+import { checkPlan } from "../program/plan-check.ts";
+import { plan } from "../program/planner.ts";
+import { print } from "../program/print.ts";
+import type { Tensor } from "../program/tensor.ts";
+import { type TraceContext, trace } from "../program/trace.ts";
+import { verify } from "../program/verify.ts";
+import {
+  eliminateCommonSubexpressions,
+  eliminateDeadCode,
+  foldConstants,
+  fuseElementwise,
+  fuseMatmul,
+  optimize,
+} from "./index.ts";
+import { type Effects, effectsOf, randomProgram } from "./random-program.ts";
+
+const passes = {
+  eliminateDeadCode,
+  eliminateCommonSubexpressions,
+  foldConstants,
+  fuseMatmul,
+  fuseElementwise,
+  optimize,
+};
+
+function expectSameEffects(actual: Effects, expected: Effects): void {
+  for (const part of ["outputs", "parameters", "table"] as const) {
+    expect(Object.keys(actual[part])).toEqual(Object.keys(expected[part]));
+    for (const [name, numbers] of Object.entries(expected[part])) {
+      for (const [i, number] of numbers.entries()) {
+        expect(actual[part][name]![i], `${part} ${name}[${i}]`).toBeCloseTo(number, 9);
+      }
+    }
+  }
+}
+
+describe("random training steps", () => {
+  for (const [name, pass] of Object.entries(passes)) {
+    it(`${name} keeps outputs, updates and tables`, () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 0, max: 1e9 }), (seed) => {
+          const before = randomProgram(seed);
+          const after = pass(before);
+          verify(after);
+          expectSameEffects(effectsOf(after, seed), effectsOf(before, seed));
+          expect(after.ops.length).toBeLessThanOrEqual(before.ops.length);
+        }),
+        { numRuns: 40 },
+      );
+    });
+  }
+
+  it("plans of optimized programs keep every value until its last reader", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1e9 }), (seed) => {
+        const program = optimize(randomProgram(seed, 30));
+        checkPlan(program, plan(program, { scratch: ({ kind }) => (kind === "matmul" ? 200 : 0) }));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("optimize is idempotent", () => {
+    for (let seed = 0; seed < 10; seed++) {
+      const once = optimize(randomProgram(seed));
+      expect(print(optimize(once))).toBe(print(once));
+    }
+  });
+});
+
+const f32 = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
+const kinds = (program: Program): string[] => program.ops.map((op) => op.kind);
+const traced = <Name extends string>(
+  model: (inputs: { readonly [K in Name]: Tensor }, ctx: TraceContext) => Tensor | Record<string, Tensor>,
+  inputs: Record<Name, TensorType>,
+): Program => trace<Name>(model, { inputs });
+
+describe("fusion", () => {
+  it("moves bias and activation into the product, in training too", () => {
+    for (const activation of ["relu", "sigmoid", "tanh"] as const) {
+      const forward = traced(
+        ({ x }, ctx) => {
+          const y = x
+            .matmul(ctx.parameter("w", [3, 2], { kind: "zeros" }))
+            .add(ctx.parameter("b", [2], { kind: "zeros" }));
+          return { loss: y[activation]().sum() };
+        },
+        { x: f32(4, 3) },
+      );
+      const { program, gradients } = differentiate(forward, { loss: "loss" });
+      const step = optimize({ ...program, outputs: { ...program.outputs, grad: gradients.w! } });
+      const product = step.ops.find((op) => op.kind === "matmul")!;
+      expect(product.attrs).toMatchObject({ activation });
+      expect(product.inputs).toHaveLength(3);
+      expect(kinds(step)).toEqual(["matmul", "reduce", "map", "matmul"]);
+    }
+  });
+
+  it("keeps a product apart whose value is read elsewhere", () => {
+    const program = traced(({ x }) => ({ a: x.matmul(x), b: x.matmul(x).relu() }), { x: f32(2, 2) });
+    expect(kinds(optimize(program))).toEqual(["matmul", "map"]);
+  });
+
+  it("joins a chain into one map, and into a reduction", () => {
+    const chain = traced(({ x, y }) => x.mul(y).add(1).tanh().square().sub(y), { x: f32(2, 3), y: f32(3) });
+    expect(kinds(optimize(chain))).toEqual(["map"]);
+    const sum = traced(({ x, y }) => x.mul(y).exp().sum({ axes: 1 }), { x: f32(2, 3), y: f32(3) });
+    expect(kinds(optimize(sum))).toEqual(["reduce"]);
+  });
+
+  it("does not compute expensive work twice, but cheap work", () => {
+    const shared = (f: (x: Tensor) => Tensor): Program =>
+      traced(({ x, y }) => ({ a: f(x).mul(y), b: f(x).sum() }), { x: f32(2, 3), y: f32(2, 3) });
+    expect(kinds(optimize(shared((x) => x.exp())))).toEqual(["map", "map", "reduce"]);
+    expect(kinds(optimize(shared((x) => x.mul(2))))).toEqual(["map", "reduce"]);
+  });
+
+  it("does not repeat expensive work over a broadcast axis", () => {
+    const program = traced(({ x, y }) => x.mul(y.exp()), { x: f32(8, 3), y: f32(3) });
+    expect(kinds(optimize(program))).toEqual(["map", "map"]);
+  });
+
+  it("keeps the place at which random numbers are drawn", () => {
+    const program = traced(({ x, y }) => dropout(x, { rate: 0.5 }).mul(y), { x: f32(3), y: f32(2, 3) });
+    expect(kinds(optimize(program))).toEqual(["map", "map"]);
+    const same = traced(({ x, y }) => dropout(x, { rate: 0.5 }).mul(y), { x: f32(2, 3), y: f32(2, 3) });
+    expect(kinds(optimize(same))).toEqual(["map"]);
+  });
+
+  it("does not carry a reader of a weight past its update", () => {
+    const base = traced(
+      ({ x }, ctx) => {
+        const w = ctx.parameter("w", [2], { kind: "zeros" });
+        const before = w.mul(3);
+        x.trace.builder.emit("update", [w.id, x.id], {
+          exprs: [{ op: "input", index: 1 }],
+          targets: [0],
+        });
+        return before.add(x);
+      },
+      { x: f32(2) },
+    );
+    expect(kinds(optimize(base))).toEqual(["map", "update", "map"]);
+  });
+});
+
+describe("constants and copies", () => {
+  it("a value that is one number disappears", () => {
+    const program = traced(({ x }) => x.mul(0).add(2).reshape([6]).reshape([2, 3]).mul(x), { x: f32(2, 3) });
+    const [op, ...rest] = optimize(program).ops as [Op];
+    expect(rest).toEqual([]);
+    expect(print(optimize(program))).toContain("(2 * x)");
+    expect(op.inputs).toHaveLength(1);
+  });
+
+  it("an output that is a copy of an input stays a copy", () => {
+    const program = traced(({ x }) => x.mul(1), { x: f32(2) });
+    expect(kinds(optimize(program))).toEqual(["map"]);
+  });
+
+  it("unread ops and outputs of maps go, effects stay", () => {
+    const program = traced(
+      ({ x }) => {
+        concat([x, x]).exp();
+        return x.sum();
+      },
+      { x: f32(2) },
+    );
+    expect(kinds(optimize(program))).toEqual(["reduce"]);
+  });
+});
