@@ -8,11 +8,13 @@ const ROWS_WORD = 32;
 
 export class Control {
   readonly address: number;
+  readonly #heap: Heap;
   readonly #words: Int32Array;
   readonly #threads: number;
 
   private constructor(heap: Heap, address: number, threads: number) {
     this.address = address;
+    this.#heap = heap;
     this.#threads = threads;
     this.#words = heap.i32(address, ROWS_WORD + threads);
   }
@@ -23,6 +25,10 @@ export class Control {
 
   static attach(heap: Heap, address: number, threads: number): Control {
     return new Control(heap, address, threads);
+  }
+
+  free(): void {
+    this.#heap.free(this.address);
   }
 
   /** Optimizer steps done or begun, over all threads. */

@@ -1,7 +1,7 @@
 // The job: this process's place in the fleet, its heap, its compute provider and its trainer threads.
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import { type ProviderDescription, type ProviderName, selectProvider } from "../engine/index.ts";
+import { type ProviderDescription, type ProviderName, selectProvider } from "../engine/providers/index.ts";
 import { Heap } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import { TrainerPool } from "./pool.ts";
@@ -38,7 +38,7 @@ export class Job {
     this.threads = threads;
     this.heap = heap;
     this.provider = provider;
-    this.pool = new TrainerPool(heap, provider, threads);
+    this.pool = new TrainerPool(heap, threads);
   }
 
   /** Which engine computes: "onednn" or "wasm". */
@@ -75,5 +75,11 @@ export async function init(options: InitOptions = {}): Promise<Job> {
   }
   const { threads = availableParallelism(), engine, maxBytes } = parsed.data;
   const heap = Heap.create({ maxBytes });
-  return new Job(threads, heap, selectProvider(heap, engine === "auto" ? {} : { prefer: engine }));
+  const provider = selectProvider(heap, engine === "auto" ? {} : { prefer: engine }).describe();
+  if (engine !== "auto" && provider.name !== engine) {
+    throw new Error(
+      `fleet.init: engine "${engine}" is not to be had: ${provider.reason ?? "FLOTILLA_PROVIDER overrules it"}; see \`flotilla doctor\``,
+    );
+  }
+  return new Job(threads, heap, provider);
 }

@@ -1,6 +1,5 @@
 // The pool of trainer threads of a job: started once, asked for work by messages, and named when one of them fails.
 import { Worker } from "node:worker_threads";
-import type { ProviderDescription } from "../engine/index.ts";
 import { type Heap, moduleUrl } from "../memory/index.ts";
 import type { Reply, Request, ScoreMessage, WorkerData } from "./protocol.ts";
 
@@ -50,21 +49,28 @@ class PoolThread {
 export class TrainerPool {
   readonly size: number;
   readonly #heap: Heap;
-  readonly #provider: ProviderDescription;
   #threads: PoolThread[] | undefined;
   #onScores: (message: ScoreMessage) => void = () => {};
 
-  constructor(heap: Heap, provider: ProviderDescription, size: number) {
+  constructor(heap: Heap, size: number) {
     this.#heap = heap;
-    this.#provider = provider;
     this.size = size;
   }
 
-  /** Sends each thread its request and returns their results, by thread. @throws the first thread's error. */
-  async all<T>(request: (thread: number) => Request, onScores?: (message: ScoreMessage) => void): Promise<T[]> {
-    this.#onScores = onScores ?? (() => {});
-    const threads = this.#start();
-    const results = await Promise.allSettled(threads.map((thread, i) => thread.ask(request(i))));
+  /**
+   * Sends each thread its request and returns their results, by thread, when all have ended.
+   * @param onFailure called when a thread fails, so that the caller can make the others stop
+   * @throws the error of the thread that failed first
+   */
+  async all<T>(
+    request: (thread: number) => Request,
+    onScores: (message: ScoreMessage) => void = () => {},
+    onFailure: () => void = () => {},
+  ): Promise<T[]> {
+    this.#onScores = onScores;
+    const asked = this.#start().map((thread, i) => thread.ask(request(i)));
+    for (const reply of asked) reply.catch(onFailure);
+    const results = await Promise.allSettled(asked);
     const failed = results.filter((result) => result.status === "rejected");
     // The thread that failed first makes the others give up; their errors only say so.
     const first = failed.find(({ reason }) => !String(reason).includes("another trainer thread failed")) ?? failed[0];
@@ -81,9 +87,7 @@ export class TrainerPool {
     this.#threads ??= Array.from(
       { length: this.size },
       (_, thread) =>
-        new PoolThread({ memory: this.#heap.memory, thread, threads: this.size, provider: this.#provider }, (message) =>
-          this.#onScores(message),
-        ),
+        new PoolThread({ memory: this.#heap.memory, thread, threads: this.size }, (message) => this.#onScores(message)),
     );
     return this.#threads;
   }

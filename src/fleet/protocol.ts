@@ -1,8 +1,8 @@
 // What the main thread and the trainer threads say to each other. Messages start and end work; while a thread works, the
 // two share words of the heap instead, because a busy thread reads no messages.
-import type { QueueHandle } from "../data/index.ts";
-import type { ProviderDescription } from "../engine/index.ts";
+import type { PipelineHandle } from "../data/index.ts";
 import type { Prepared } from "../engine/prepare.ts";
+import type { ProviderDescription } from "../engine/providers/index.ts";
 import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
@@ -13,7 +13,6 @@ export interface WorkerData {
   /** Which of the job's threads this is, from 0. */
   readonly thread: number;
   readonly threads: number;
-  readonly provider: ProviderDescription;
 }
 
 /** Binds a prepared plan under a key, to an arena that the main thread has set aside. */
@@ -21,6 +20,8 @@ export interface BindRequest {
   readonly type: "bind";
   readonly key: string;
   readonly prepared: Prepared;
+  /** What multiplies matrices, and which way it takes for each shape. */
+  readonly provider: ProviderDescription;
   readonly arena: number;
   readonly shared: number;
   readonly tables: Readonly<Record<string, TableHandle>>;
@@ -41,7 +42,7 @@ export interface ScalarInput {
 interface BatchWork {
   /** The bound plan that runs a batch. */
   readonly key: string;
-  readonly queue: QueueHandle;
+  readonly queue: PipelineHandle;
   readonly batch: number;
   /** Input of the plan, and where its column lies in a slot of the queue. */
   readonly columns: readonly { readonly input: string; readonly offset: number; readonly bytes: number }[];

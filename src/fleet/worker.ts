@@ -2,7 +2,8 @@
 // the loops nothing is allocated and nothing is computed by JavaScript but the step's scalars.
 import { parentPort, workerData } from "node:worker_threads";
 import { BatchQueue } from "../data/index.ts";
-import { bind, type Executable, formatProfile, openProvider, type Prepared } from "../engine/index.ts";
+import { bind, type Executable, formatProfile, type Prepared } from "../engine/index.ts";
+import { attachProvider } from "../engine/providers/index.ts";
 import { Heap } from "../memory/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import { scalarAt } from "../optim/index.ts";
@@ -16,13 +17,13 @@ interface Bound {
   readonly executable: Executable;
 }
 
-const { memory, thread, threads, provider: description } = workerData as WorkerData;
+const { memory, thread, threads } = workerData as WorkerData;
 const heap = Heap.attach(memory);
-const provider = openProvider(description, heap);
 const plans = new Map<string, Bound>();
 const LOSS_SCALE = "scalar:lossScale";
 
-function bindPlan({ key, prepared, arena, shared, tables: handles }: BindRequest): void {
+function bindPlan({ key, prepared, provider: description, arena, shared, tables: handles }: BindRequest): void {
+  const provider = attachProvider(heap, description);
   const attached = Object.fromEntries(
     Object.entries(handles).map(([name, handle]) => [name, Table.attach(heap, handle)]),
   );

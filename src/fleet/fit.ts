@@ -1,0 +1,322 @@
+// The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
+// statistics now and then, and has them pause for evaluations, checkpoints and the end.
+import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
+import { type BinaryMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
+import { learningRateAt } from "../optim/index.ts";
+import {
+  type EvaluationRecord,
+  formatCount,
+  type MetricsRecord,
+  ProgressLine,
+  type TrainRecord,
+} from "../report/index.ts";
+import { Control } from "./control.ts";
+import type { Job } from "./job.ts";
+import type { RunFolder } from "./run-folder.ts";
+import { saveTrainer } from "./saved-state.ts";
+import type { Session } from "./session.ts";
+import type { Trainer } from "./trainer.ts";
+import type { TrainingState } from "./training-state.ts";
+
+export interface EarlyStop {
+  /** What must improve; default "auc". */
+  readonly metric?: "auc" | "loss";
+  /** Evaluations without improvement before training stops; default 1. */
+  readonly patience?: number;
+  /** The least change that counts; default 0. */
+  readonly minDelta?: number;
+}
+
+export interface FitOptions {
+  /** Passes over the data in all; a resumed run does those that are left. Default 1. */
+  readonly epochs?: number;
+  /** Held-out data, evaluated after each epoch. */
+  readonly validation?: Dataset;
+  /** Evaluate also whenever about this many rows have been trained on. */
+  readonly evaluateEvery?: number;
+  readonly earlyStop?: EarlyStop;
+  /** Where to keep metrics and checkpoints. */
+  readonly run?: RunFolder;
+  /** Seconds between checkpoints in the run's folder; default 300. */
+  readonly checkpointSeconds?: number;
+  /** Stops training at the next batch; `fit` then returns with `stopped: "signal"` and a state to go on from. */
+  readonly signal?: AbortSignal;
+  /** Called with every record: windows of training about twice a second, evaluations, events. */
+  readonly onRecord?: (record: MetricsRecord) => void;
+  /** Draw a progress line on standard error; default true. */
+  readonly progress?: boolean;
+  /** Measure every instruction and print where the time goes. */
+  readonly profile?: boolean;
+}
+
+export interface FitResult {
+  readonly samples: number;
+  readonly seconds: number;
+  readonly samplesPerSecond: number;
+  readonly steps: number;
+  readonly epochs: number;
+  readonly stopped: "finished" | "early-stop" | "signal";
+  /** The last evaluation, where there was held-out data. */
+  readonly evaluation?: BinaryMetrics;
+  /** Lines that were skipped, with `onBadLine: "skip"`, and the first messages. */
+  readonly badLines: { readonly count: number; readonly first: readonly string[] };
+  /** With `profile`: a table a thread. */
+  readonly profiles?: readonly string[];
+}
+
+/** How often statistics become a record and the progress line moves. */
+const RECORD_MS = 500;
+
+export async function runFit(
+  trainer: Trainer,
+  session: Session,
+  dataset: Dataset,
+  options: FitOptions,
+): Promise<FitResult> {
+  const loop = new FitLoop(trainer, session, dataset, options);
+  try {
+    return await loop.run();
+  } finally {
+    loop.close();
+  }
+}
+
+class FitLoop {
+  readonly #trainer: Trainer;
+  readonly #session: Session;
+  readonly #dataset: Dataset;
+  readonly #options: FitOptions;
+  readonly #job: Job;
+  readonly #control: Control;
+  readonly #stats: WindowStats;
+  readonly #window: WindowReader;
+  readonly #line: ProgressLine | undefined;
+  readonly #start: TrainingState;
+  #evaluation: BinaryMetrics | undefined;
+  #badLines: FitResult["badLines"] = { count: 0, first: [] };
+  #profiles: readonly string[] = [];
+  #evaluatedAt: number;
+  #checkpointAt = performance.now();
+
+  constructor(trainer: Trainer, session: Session, dataset: Dataset, options: FitOptions) {
+    const { job } = trainer;
+    this.#trainer = trainer;
+    this.#session = session;
+    this.#dataset = dataset;
+    this.#options = options;
+    this.#job = job;
+    this.#control = Control.create(job.heap, job.threads);
+    this.#stats = WindowStats.create(job.heap, { threads: job.threads });
+    this.#window = this.#stats.reader();
+    this.#line = options.progress === false ? undefined : new ProgressLine();
+    this.#start = trainer.state;
+    this.#evaluatedAt = trainer.state.samples;
+  }
+
+  close(): void {
+    this.#window.free();
+    this.#stats.free();
+    this.#control.free();
+  }
+
+  async run(): Promise<FitResult> {
+    const { epochs = 1, profile = false } = this.#options;
+    const trainer = this.#trainer;
+    let stopped: FitResult["stopped"] = "finished";
+    while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
+    this.#line?.finish();
+    const { state } = trainer;
+    const seconds = state.seconds - this.#start.seconds;
+    const samples = state.samples - this.#start.samples;
+    return {
+      samples,
+      seconds,
+      samplesPerSecond: seconds > 0 ? samples / seconds : 0,
+      steps: state.step - this.#start.step,
+      epochs: state.epoch,
+      stopped,
+      badLines: this.#badLines,
+      ...(this.#evaluation === undefined ? {} : { evaluation: this.#evaluation }),
+      ...(profile ? { profiles: this.#profiles } : {}),
+    };
+  }
+
+  async #epoch(): Promise<FitResult["stopped"]> {
+    const { signal, validation } = this.#options;
+    const trainer = this.#trainer;
+    const { epoch, data } = trainer.state;
+    if (signal?.aborted === true) return "signal";
+    const pipeline = await openPipeline(this.#job.heap, this.#dataset, {
+      trainers: this.#job.threads,
+      epoch,
+      ...(data === undefined ? {} : { resume: data }),
+    });
+    try {
+      while (!(await this.#train(pipeline))) {
+        trainer.state = { ...trainer.state, data: pipeline.state() };
+        if (signal?.aborted) return "signal";
+        if (this.#evaluationDue() && (await this.#evaluate())) return "early-stop";
+        if (this.#checkpointDue()) await this.#checkpoint();
+        pipeline.continue();
+      }
+      await pipeline.finished;
+    } finally {
+      this.#badLines = pipeline.badLines();
+      await pipeline.close();
+    }
+    const { data: _, ...rest } = trainer.state;
+    trainer.state = { ...rest, epoch: epoch + 1 };
+    if (validation !== undefined && (await this.#evaluate())) return "early-stop";
+    return "finished";
+  }
+
+  /** Lets the threads train until the epoch's rows are used up (true) or something else is to be done first (false). */
+  async #train(pipeline: Pipeline): Promise<boolean> {
+    const { signal } = this.#options;
+    const start = { ...this.#trainer.state, at: performance.now() };
+    this.#control.step = start.step;
+    this.#window.read();
+    let pausing: Promise<void> | undefined;
+    const pause = (): void => {
+      pausing ??= pipeline.pause();
+    };
+    const look = (): void => {
+      this.#record(pipeline, start);
+      if (this.#evaluationDue() || this.#checkpointDue()) pause();
+    };
+    if (signal?.aborted === true) pause();
+    signal?.addEventListener("abort", pause);
+    const timer = setInterval(look, RECORD_MS);
+    try {
+      await this.#runThreads(pipeline);
+    } finally {
+      clearInterval(timer);
+      signal?.removeEventListener("abort", pause);
+    }
+    this.#record(pipeline, start);
+    if (pausing === undefined) return true;
+    await pausing;
+    return pipeline.state().ranges.length === 0;
+  }
+
+  async #runThreads(pipeline: Pipeline): Promise<void> {
+    const { profile = false } = this.#options;
+    const { keys, columns, scalars, layout } = this.#session;
+    const replies = await this.#job.pool.all<{ profile?: string }>(
+      () => ({
+        type: "train",
+        key: keys.train,
+        ...(keys.update === undefined ? {} : { updateKey: keys.update }),
+        queue: pipeline.handle,
+        batch: layout.batch,
+        columns,
+        control: this.#control.address,
+        stats: this.#stats.handle,
+        scalars,
+        seed: this.#trainer.seed,
+        profile,
+      }),
+      undefined,
+      () => pipeline.interrupt(),
+    );
+    if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
+  }
+
+  /** Takes the window since the last look into the training state, the metrics and the progress line. */
+  #record(pipeline: Pipeline, start: TrainingState & { readonly at: number }): void {
+    const trainer = this.#trainer;
+    const before = trainer.state;
+    const window = this.#window.read();
+    const seconds = start.seconds + (performance.now() - start.at) / 1000;
+    const samples = before.samples + window.samples + window.nonFinite;
+    trainer.state = { ...before, step: this.#control.step, samples, seconds };
+    if (window.samples + window.nonFinite === 0) return;
+    if (window.nonFinite > 0) {
+      const learningRate = learningRateAt(trainer.optimizers.default.lr, trainer.state.step);
+      throw new Error(
+        `training diverged: ${window.nonFinite} of the last ${samples - before.samples} logits are not finite at step ${trainer.state.step}, learning rate ${learningRate}; lower the learning rate, or look for extreme values in the dense columns`,
+      );
+    }
+    const record: TrainRecord = {
+      type: "train",
+      step: trainer.state.step,
+      samples,
+      seconds,
+      samplesPerSecond: (samples - before.samples) / Math.max(1e-9, seconds - before.seconds),
+      loss: window.loss,
+      ...(Number.isNaN(window.auc) ? {} : { auc: window.auc }),
+      learningRate: learningRateAt(trainer.optimizers.default.lr, trainer.state.step),
+      epoch: before.epoch,
+    };
+    this.#emit(record);
+    const { epochs = 1 } = this.#options;
+    const { rows, estimatedRows } = pipeline.progress();
+    this.#line?.update({
+      label: epochs > 1 ? `epoch ${before.epoch + 1}/${epochs}` : "train",
+      samples: rows,
+      totalSamples: Math.max(rows, estimatedRows),
+      samplesPerSecond: record.samplesPerSecond,
+      loss: record.loss,
+      ...(record.auc === undefined ? {} : { auc: record.auc }),
+    });
+  }
+
+  #evaluationDue(): boolean {
+    const { validation, evaluateEvery } = this.#options;
+    if (validation === undefined || evaluateEvery === undefined) return false;
+    return this.#trainer.state.samples - this.#evaluatedAt >= evaluateEvery;
+  }
+
+  #checkpointDue(): boolean {
+    const { run, checkpointSeconds = 300 } = this.#options;
+    return run !== undefined && performance.now() - this.#checkpointAt >= checkpointSeconds * 1000;
+  }
+
+  async #checkpoint(): Promise<void> {
+    await saveTrainer(this.#trainer, this.#session, this.#options.run!.checkpoint);
+    this.#checkpointAt = performance.now();
+  }
+
+  /** Evaluates the held-out data; true when training should stop early. */
+  async #evaluate(): Promise<boolean> {
+    const { validation, earlyStop } = this.#options;
+    const trainer = this.#trainer;
+    const metrics = await trainer.evaluateNow(validation!);
+    this.#evaluation = metrics;
+    this.#evaluatedAt = trainer.state.samples;
+    const { step, samples, seconds, epoch } = trainer.state;
+    this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
+    this.#line?.log(
+      `evaluation after ${formatCount(samples)} rows: log loss ${metrics.loss.toFixed(5)}, AUC ${metrics.auc.toFixed(5)}, calibration ${metrics.calibration.toFixed(3)}`,
+    );
+    if (earlyStop === undefined) return false;
+    const { metric = "auc", patience = 1, minDelta = 0 } = earlyStop;
+    const value = metric === "auc" ? metrics.auc : -metrics.loss;
+    const { best } = trainer.state;
+    const better = best === undefined || value > best.value + minDelta;
+    const next = better ? { value, since: 0 } : { value: best.value, since: best.since + 1 };
+    trainer.state = { ...trainer.state, best: next };
+    if (next.since < patience) return false;
+    this.#event(`stopped early: ${metric} has not improved for ${patience} evaluation${patience === 1 ? "" : "s"}`);
+    return true;
+  }
+
+  #event(message: string): void {
+    const { step, samples, seconds } = this.#trainer.state;
+    this.#emit({ type: "event", step, samples, seconds, message });
+    this.#line?.log(message);
+  }
+
+  #emit(record: MetricsRecord): void {
+    this.#options.run?.append(record);
+    this.#options.onRecord?.(record);
+  }
+}
+
+/** What the records and summaries keep of an evaluation. */
+export function evaluationFields(
+  metrics: BinaryMetrics,
+): Omit<EvaluationRecord, "type" | "step" | "samples" | "seconds" | "epoch"> {
+  const { loss, auc, accuracy, calibration, expectedCalibrationError, bins } = metrics;
+  return { loss, auc, accuracy, calibration, expectedCalibrationError, bins };
+}

@@ -1,0 +1,10 @@
+// The fleet: joining a job, trainers, and the folder that a run leaves behind.
+export type { EarlyStop, FitOptions, FitResult } from "./fit.ts";
+export { evaluationFields } from "./fit.ts";
+export { type InitOptions, init, type Job } from "./job.ts";
+export type { OptimizerGroups } from "./model-programs.ts";
+export { RunFolder } from "./run-folder.ts";
+export { readTrainerState, type SavedTrainer } from "./saved-state.ts";
+export type { Strategy, StrategyOptions } from "./strategy.ts";
+export type { Trainer, TrainerOptions } from "./trainer.ts";
+export type { TrainingState } from "./training-state.ts";

@@ -1,0 +1,111 @@
+// A trainer as a checkpoint and back: parameters and optimizer state by name, tables by column, and the training state.
+import { z } from "zod";
+import { CheckpointError, type JsonValue, openCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
+import type { BatchLayout } from "../data/index.ts";
+import type { Optimizer } from "../optim/index.ts";
+import type { Session } from "./session.ts";
+import type { Trainer } from "./trainer.ts";
+import type { TrainingState } from "./training-state.ts";
+
+const FORMAT = "flotilla-trainer/1";
+
+const savedSchema = z.object({
+  format: z.literal(FORMAT),
+  model: z.object({ name: z.string(), config: z.record(z.string(), z.unknown()) }),
+  optimizers: z.record(z.string(), z.record(z.string(), z.unknown())),
+  strategy: z.record(z.string(), z.unknown()),
+  seed: z.number(),
+  layout: z.object({ batch: z.number(), bytes: z.number(), columns: z.array(z.unknown()) }),
+  training: z.object({
+    step: z.number(),
+    epoch: z.number(),
+    samples: z.number(),
+    seconds: z.number(),
+    data: z.unknown().optional(),
+    best: z.object({ value: z.number(), since: z.number() }).optional(),
+  }),
+});
+
+/** What a checkpoint says of the trainer that wrote it. */
+export interface SavedTrainer {
+  readonly model: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
+  readonly optimizers: Readonly<Record<string, Optimizer>>;
+  readonly strategy: Readonly<Record<string, unknown>>;
+  readonly seed: number;
+  readonly layout: BatchLayout;
+  readonly training: TrainingState;
+}
+
+function readSaved(path: string, state: JsonValue): SavedTrainer {
+  const parsed = savedSchema.safeParse(state);
+  if (!parsed.success)
+    throw new CheckpointError(path, "is no checkpoint of a trainer; give one that trainer.save wrote");
+  return parsed.data as unknown as SavedTrainer;
+}
+
+/** Reads what a checkpoint says of its trainer, to make an equal one. @throws CheckpointError when it is no such checkpoint. */
+export async function readTrainerState(path: string): Promise<SavedTrainer> {
+  await using checkpoint = await openCheckpoint(path, { verify: false });
+  return readSaved(path, checkpoint.state);
+}
+
+export async function saveTrainer(trainer: Trainer, session: Session, path: string): Promise<void> {
+  const { parameters, tables, layout } = session;
+  const state = {
+    format: FORMAT,
+    model: { name: trainer.model.name, config: trainer.model.config },
+    optimizers: trainer.optimizers,
+    strategy: trainer.strategy,
+    seed: trainer.seed,
+    layout,
+    training: trainer.state,
+  };
+  await saveCheckpoint(path, {
+    tensors: parameters.names.map((name) => ({
+      name,
+      dtype: "F32",
+      shape: parameters.shape(name),
+      data: parameters.view(name),
+    })),
+    tables: Object.values(tables).map((table) => table.snapshot()),
+    // Drops what JSON does not hold, such as absent options.
+    state: JSON.parse(JSON.stringify(state)) as JsonValue,
+  });
+}
+
+export async function loadTrainer(
+  trainer: Trainer,
+  sessionFor: (layout: BatchLayout) => Promise<Session>,
+  path: string,
+): Promise<void> {
+  await using checkpoint = await openCheckpoint(path);
+  const saved = readSaved(path, checkpoint.state);
+  const { model } = trainer;
+  const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.stringify(b);
+  if (saved.model.name !== model.name || differs(saved.model.config, model.config)) {
+    throw new CheckpointError(
+      path,
+      `holds ${saved.model.name} ${JSON.stringify(saved.model.config)}, this trainer's model is ${model.name} ${JSON.stringify(model.config)}; make the trainer with the checkpoint's model`,
+    );
+  }
+  const session = await sessionFor(saved.layout);
+  const { parameters, tables } = session;
+  const missing = parameters.names.filter((name) => !checkpoint.tensors.has(name));
+  const surplus = [...checkpoint.tensors.keys()].filter((name) => !parameters.names.includes(name));
+  if (missing.length > 0 || surplus.length > 0) {
+    const lists = [
+      missing.length > 0 ? `lacks ${missing.join(", ")}` : "",
+      surplus.length > 0 ? `has besides ${surplus.join(", ")}` : "",
+    ];
+    throw new CheckpointError(
+      path,
+      `${lists.filter((text) => text !== "").join(" and ")}; its optimizers were ${JSON.stringify(saved.optimizers)}: use the same`,
+    );
+  }
+  for (const name of parameters.names) await checkpoint.readTensor(name, parameters.view(name));
+  for (const table of Object.values(tables)) {
+    if (table.size() > 0) throw new Error(`load: table "${table.name}" has rows already; load into a new trainer`);
+    for await (const chunk of checkpoint.table(table.name).chunks()) table.load(chunk);
+  }
+  trainer.state = saved.training;
+}

@@ -1,0 +1,134 @@
+// A model made concrete for batches of one layout: its parameters and tables in the heap, its plans bound in every trainer
+// thread.
+import type { BatchLayout } from "../data/index.ts";
+import { bind, type Prepared } from "../engine/index.ts";
+import { attachProvider } from "../engine/providers/index.ts";
+import type { Model } from "../models/index.ts";
+import { Table } from "../table/index.ts";
+import type { Job } from "./job.ts";
+import { modelPrograms, type OptimizerGroups } from "./model-programs.ts";
+import { ParameterStore } from "./parameters.ts";
+import type { ScalarInput } from "./protocol.ts";
+import type { Strategy } from "./strategy.ts";
+import { relocateGradients } from "./sync-plan.ts";
+
+let sessions = 0;
+
+export class Session {
+  readonly layout: BatchLayout;
+  readonly parameters: ParameterStore;
+  readonly tables: Readonly<Record<string, Table>>;
+  /** Keys by which the threads know the plans. */
+  readonly keys: { readonly train: string; readonly score: string; readonly update?: string };
+  readonly scalars: readonly ScalarInput[];
+  readonly #job: Job;
+  readonly #arenas: readonly number[];
+
+  private constructor(
+    job: Job,
+    layout: BatchLayout,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars"> & { readonly arenas: readonly number[] },
+  ) {
+    this.#job = job;
+    this.layout = layout;
+    this.parameters = parts.parameters;
+    this.tables = parts.tables;
+    this.keys = parts.keys;
+    this.scalars = parts.scalars;
+    this.#arenas = parts.arenas;
+  }
+
+  static async open(
+    job: Job,
+    model: Model,
+    layout: BatchLayout,
+    options: { readonly optimizers: OptimizerGroups; readonly strategy: Strategy; readonly seed: number },
+  ): Promise<Session> {
+    const { heap, pool, threads } = job;
+    const { optimizers, strategy, seed } = options;
+    const provider = attachProvider(heap, job.provider);
+    const programs = modelPrograms(model, {
+      layout,
+      optimizers,
+      syncThreads: strategy.mode === "sync" ? threads : 0,
+      provider,
+    });
+    const { shared } = programs;
+    const parameters = new ParameterStore(heap, shared.sharedBytes, shared.parameters, programs.parameters, seed);
+    const tables = Object.fromEntries(
+      Object.entries(programs.tables).map(([name, spec]) => [name, Table.create(heap, spec)]),
+    );
+    const tableHandles = Object.fromEntries(Object.entries(tables).map(([name, { handle }]) => [name, handle]));
+    const arenaOf = ({ plan }: Prepared): number => heap.alloc(Math.max(64, plan.arenaBytes));
+    // A thread trains or scores, never both: the two plans share its arena.
+    const arenas = Array.from({ length: threads }, () =>
+      arenaOf(
+        programs.training.plan.arenaBytes > programs.inference.plan.arenaBytes ? programs.training : programs.inference,
+      ),
+    );
+    const apply = programs.apply?.map((prepared) =>
+      relocateGradients({ apply: prepared, shared: parameters.address, step: programs.training.plan, arenas }),
+    );
+    const applyArenas = apply?.map(arenaOf) ?? [];
+
+    const name = `${model.name}#${sessions++}`;
+    const keys = {
+      train: `${name}/train`,
+      score: `${name}/score`,
+      ...(apply === undefined ? {} : { update: `${name}/update` }),
+    };
+    // Binding once here lets the provider choose its way for every shape; the threads then take the same ways.
+    for (const prepared of [programs.training, programs.inference]) {
+      bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address });
+    }
+    const common = { type: "bind", provider: provider.describe(), tables: tableHandles } as const;
+    const place = { shared: parameters.address };
+    await pool.all((t) => ({ ...common, ...place, key: keys.train, prepared: programs.training, arena: arenas[t]! }));
+    await pool.all((t) => ({ ...common, ...place, key: keys.score, prepared: programs.inference, arena: arenas[t]! }));
+    if (apply !== undefined && keys.update !== undefined) {
+      const key = keys.update;
+      await pool.all((t) => ({ ...common, key, prepared: apply[t]!, arena: applyArenas[t]!, shared: 0 }));
+    }
+    const inputs = [programs.training, ...(apply ?? [])].flatMap(({ plan }) => Object.keys(plan.inputs));
+    return new Session(job, layout, {
+      parameters,
+      tables,
+      keys,
+      scalars: scalarInputs(new Set(inputs), optimizers),
+      arenas: [...arenas, ...applyArenas],
+    });
+  }
+
+  /** What a batch's columns are called in the plans, and where they lie in a slot. */
+  get columns(): { input: string; offset: number; bytes: number }[] {
+    return this.layout.columns.map((column, i) => {
+      const end = this.layout.columns[i + 1]?.offset ?? this.layout.bytes;
+      return { input: column.name, offset: column.offset, bytes: end - column.offset };
+    });
+  }
+
+  /** Numbers that training moves: dense weights and, by row, the tables' weights; optimizer state not counted. */
+  get parameterCount(): number {
+    const dense = this.parameters.trainableNames.reduce((n, name) => n + this.parameters.view(name).length, 0);
+    return Object.values(this.tables).reduce(
+      (n, table) => n + table.size() * table.spec.fields.reduce((width, { dim }) => width + dim, 0),
+      dense,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#job.pool.all(() => ({ type: "release", keys: Object.values(this.keys) }));
+    for (const table of Object.values(this.tables)) table.dispose();
+    for (const arena of this.#arenas) this.#job.heap.free(arena);
+    this.parameters.free();
+  }
+}
+
+/** Which optimizer supplies each `scalar:GROUP.NAME` input. */
+function scalarInputs(inputs: ReadonlySet<string>, optimizers: OptimizerGroups): ScalarInput[] {
+  return [...inputs].flatMap((input) => {
+    const scalar = input.startsWith("scalar:") ? input.slice("scalar:".length) : "";
+    const optimizer = optimizers[scalar.slice(0, scalar.lastIndexOf("."))];
+    return optimizer === undefined ? [] : [{ input, scalar, optimizer }];
+  });
+}

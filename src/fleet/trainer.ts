@@ -1,0 +1,191 @@
+// The trainer: what a user calls to train, evaluate, predict, save and load one model.
+import { z } from "zod";
+import { type BatchLayout, type Dataset, openPipeline } from "../data/index.ts";
+import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
+import type { Model } from "../models/index.ts";
+import { adagrad, type Optimizer, parseOptimizer } from "../optim/index.ts";
+import { type FitOptions, type FitResult, runFit } from "./fit.ts";
+import type { Job } from "./job.ts";
+import type { OptimizerGroups } from "./model-programs.ts";
+import { orderedScores } from "./predict.ts";
+import type { ScoreMessage } from "./protocol.ts";
+import { loadTrainer, saveTrainer } from "./saved-state.ts";
+import { Session } from "./session.ts";
+import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { initialState, type TrainingState } from "./training-state.ts";
+
+export interface TrainerOptions {
+  /**
+   * One optimizer for everything, or one by group: `default` and names of parameter groups or table fields, such as
+   * `{ default: optim.adagrad(), linear: optim.ftrl() }`. Default AdaGrad.
+   */
+  readonly optimizer?: Optimizer | OptimizerGroups;
+  readonly strategy?: StrategyOptions;
+  /** Seed of start values, dropout and the order of data; default 1. */
+  readonly seed?: number;
+}
+
+export class Trainer {
+  readonly job: Job;
+  readonly model: Model;
+  readonly optimizers: OptimizerGroups;
+  readonly strategy: Strategy;
+  readonly seed: number;
+  /** Where training stands: the next step, epoch and rows. A checkpoint keeps it. */
+  state: TrainingState = initialState;
+  #session: Session | undefined;
+  #busy: string | undefined;
+
+  /** Use `job.trainer(model, options)`. @throws for a wrong option. */
+  constructor(job: Job, model: Model, options: TrainerOptions) {
+    const { optimizer = adagrad(), strategy, seed = 1, ...unknown } = options;
+    const [wrong] = Object.keys(unknown);
+    if (wrong !== undefined)
+      throw new TypeError(`trainer: unknown option "${wrong}"; allowed: optimizer, strategy, seed`);
+    this.job = job;
+    this.model = model;
+    this.optimizers = optimizerGroups(optimizer);
+    this.strategy = parseStrategy(strategy);
+    this.seed = z.int().min(0).max(0xffffffff).parse(seed);
+  }
+
+  /** Trains until the epochs are done, a patience runs out or a signal stops it; calling it again goes on. */
+  fit(dataset: Dataset, options: FitOptions = {}): Promise<FitResult> {
+    return this.#exclusive("fit", async () => runFit(this, await this.session(dataset.layout), dataset, options));
+  }
+
+  /** Exact metrics over a dataset: log loss, AUC, calibration. */
+  evaluate(dataset: Dataset): Promise<BinaryMetrics> {
+    return this.#exclusive("evaluate", () => this.evaluateNow(dataset));
+  }
+
+  /** Probabilities of a dataset's rows, in the order of the files. */
+  async predict(dataset: Dataset): Promise<Float32Array> {
+    const chunks: Float32Array[] = [];
+    for await (const chunk of this.predictions(dataset)) chunks.push(chunk);
+    const all = new Float32Array(chunks.reduce((n, { length }) => n + length, 0));
+    let at = 0;
+    for (const chunk of chunks) {
+      all.set(chunk, at);
+      at += chunk.length;
+    }
+    return all;
+  }
+
+  /** As `predict`, in pieces as they come. */
+  async *predictions(dataset: Dataset): AsyncGenerator<Float32Array> {
+    const session = await this.session(dataset.layout);
+    const { heap, pool } = this.job;
+    const pipeline = await openPipeline(heap, dataset.with({ order: "file", readers: 1 }), { trainers: pool.size });
+    try {
+      const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
+        this.#exclusive("predict", () =>
+          pool.all(
+            () => ({
+              type: "score",
+              key: session.keys.score,
+              queue: pipeline.handle,
+              batch: session.layout.batch,
+              columns: session.columns,
+              send: true,
+            }),
+            onScores,
+          ),
+        );
+      yield* orderedScores(start, () => pipeline.interrupt());
+      await pipeline.finished;
+    } finally {
+      await pipeline.close();
+    }
+  }
+
+  /** Writes a checkpoint folder: parameters, tables, optimizer state and the place in the data. */
+  save(path: string): Promise<void> {
+    return this.#exclusive("save", async () => {
+      if (this.#session === undefined) throw new Error("save: there is nothing to save before fit or load");
+      await saveTrainer(this, this.#session, path);
+    });
+  }
+
+  /** Replaces everything this trainer has learnt by a checkpoint of the same model. @throws when it does not fit. */
+  load(path: string): Promise<void> {
+    return this.#exclusive("load", () => loadTrainer(this, (layout) => this.session(layout), path));
+  }
+
+  /** Frees the trainer's memory. */
+  async close(): Promise<void> {
+    await this.#session?.close();
+    this.#session = undefined;
+  }
+
+  /** Dense weights and rows of tables so far, in numbers. */
+  get parameterCount(): number {
+    return this.#session?.parameterCount ?? 0;
+  }
+
+  /** Rows of each table. */
+  get tableSizes(): Readonly<Record<string, number>> {
+    return Object.fromEntries(Object.entries(this.#session?.tables ?? {}).map(([name, table]) => [name, table.size()]));
+  }
+
+  /** `evaluate` within `fit`, which has the threads to itself. */
+  async evaluateNow(dataset: Dataset): Promise<BinaryMetrics> {
+    const session = await this.session(dataset.layout);
+    const { heap, pool } = this.job;
+    const pipeline = await openPipeline(heap, dataset, { trainers: pool.size });
+    const log = ScoreLog.create(heap, { threads: pool.size });
+    try {
+      await pool.all(
+        () => ({
+          type: "score",
+          key: session.keys.score,
+          queue: pipeline.handle,
+          batch: session.layout.batch,
+          columns: session.columns,
+          log: log.handle,
+          send: false,
+        }),
+        undefined,
+        () => pipeline.interrupt(),
+      );
+      await pipeline.finished;
+      return log.metrics();
+    } finally {
+      log.free();
+      await pipeline.close();
+    }
+  }
+
+  /** The session for batches of this layout; the first call decides it. */
+  async session(layout: BatchLayout): Promise<Session> {
+    if (this.#session === undefined) {
+      const { optimizers, strategy, seed } = this;
+      this.#session = await Session.open(this.job, this.model, layout, { optimizers, strategy, seed });
+    }
+    const own = this.#session.layout;
+    if (JSON.stringify(own) !== JSON.stringify(layout)) {
+      const show = ({ batch, columns }: BatchLayout): string =>
+        `batches of ${batch} rows of ${columns.map(({ name, width }) => `${name}[${width}]`).join(", ")}`;
+      throw new Error(`this trainer works on ${show(own)}; the dataset gives ${show(layout)}`);
+    }
+    return this.#session;
+  }
+
+  async #exclusive<T>(what: string, work: () => Promise<T>): Promise<T> {
+    if (this.#busy !== undefined) throw new Error(`${what}: this trainer is busy with ${this.#busy}; await it first`);
+    this.#busy = what;
+    try {
+      return await work();
+    } finally {
+      this.#busy = undefined;
+    }
+  }
+}
+
+function optimizerGroups(optimizer: Optimizer | OptimizerGroups): OptimizerGroups {
+  if ("name" in optimizer && typeof optimizer.name === "string") return { default: parseOptimizer(optimizer) };
+  const groups = Object.entries(optimizer as OptimizerGroups).map(([group, value]) => [group, parseOptimizer(value)]);
+  const result = Object.fromEntries(groups) as OptimizerGroups;
+  if (result.default === undefined) throw new TypeError("trainer: optimizer groups need one called `default`");
+  return result;
+}

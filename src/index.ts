@@ -1,0 +1,9 @@
+// flotilla: distributed deep-learning training for Node.js.
+export * as checkpoint from "./checkpoint/index.ts";
+export * as data from "./data/index.ts";
+export * as fleet from "./fleet/index.ts";
+export * as metrics from "./metrics/index.ts";
+export * as models from "./models/index.ts";
+export * as nn from "./nn/index.ts";
+export * as optim from "./optim/index.ts";
+export * as report from "./report/index.ts";
