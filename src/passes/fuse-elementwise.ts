@@ -72,7 +72,6 @@ function absorb(program: Program, ops: readonly Op[], from: number, at: number, 
     // The producer's work would be repeated along the axes that it broadcasts over.
     if (sizeOf(shape) < sizeOf(loop) && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes))
       return undefined;
-    if (isRandom(expr)) return undefined;
   }
   if (isRandom(expr) && consumer.kind !== "map") return undefined;
   const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];

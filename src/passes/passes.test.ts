@@ -150,6 +150,21 @@ describe("fusion", () => {
   });
 });
 
+describe("common subexpressions", () => {
+  it("are computed once, but again after a write to what they read", () => {
+    const program = traced(
+      ({ x }, ctx) => {
+        const w = ctx.parameter("w", [2], { kind: "zeros" });
+        const before = w.exp().add(w.exp());
+        x.trace.builder.emit("update", [w.id, x.id], { exprs: [{ op: "input", index: 1 }], targets: [0] });
+        return { before, after: w.exp() };
+      },
+      { x: f32(2) },
+    );
+    expect(kinds(eliminateCommonSubexpressions(program))).toEqual(["map", "map", "update", "map"]);
+  });
+});
+
 describe("constants and copies", () => {
   it("a value that is one number disappears", () => {
     const program = traced(({ x }) => x.mul(0).add(2).reshape([6]).reshape([2, 3]).mul(x), { x: f32(2, 3) });
