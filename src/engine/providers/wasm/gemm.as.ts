@@ -5,10 +5,10 @@ import { activate, RELU } from "./activation.as";
 import { packColumns, packRowsA, packRowsB } from "./gemm-pack.as";
 import { microKernel, MR, NR, narrowKernel, PANEL_A, PANEL_B } from "./gemm-tile.as";
 
-// A panel of each operand (16 KiB at most) in L1, a block of A in L2, a block of B in L2 or L3.
+// A panel of each operand (16 KiB at most) in L1, blocks of both (1.4 MiB at most) in L2.
 const KC: i32 = 512;
 const MC: i32 = 32 * MR;
-const NC: i32 = 1024;
+const NC: i32 = 512;
 const TILE_BYTES: usize = 256;
 const TILE_STRIDE: usize = 32;
 
