@@ -74,6 +74,7 @@ export class CpuDevice implements Device {
       bindOp !== undefined,
       `the cpu has no op "${instruction.kind}"; it has ${Object.keys(ops).join(", ")}`,
     );
+    // Nothing to compute: kernels need not think of empty tensors.
     if (instruction.outputs.length > 0 && instruction.outputs.every((output) => sizeOf(output.shape) === 0)) return [];
     const kernels = this.#kernels.get(instruction);
     check(instruction, kernels !== undefined, "the instruction is not one of the prepared plan");

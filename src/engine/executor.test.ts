@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { describe, expect, test, vi } from "vitest";
 import { add, input, max, mul, sub, uniform } from "../kernels/expr.ts";
 import { moduleUrl } from "../memory/index.ts";
-import { bind } from "./cpu.ts";
+import { bind, CpuDevice } from "./cpu.ts";
 import { formatProfile } from "./executor.ts";
 import type { Operand, Plan } from "./plan.ts";
 import { prepare } from "./prepare.ts";
@@ -119,6 +119,21 @@ describe("executor", () => {
     printed.mockRestore();
   });
 
+  test("DEBUG=2 stops at the first number that is not finite", () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    vi.stubEnv("DEBUG", "2");
+    const problem = regression(8, 3);
+    const bench = new Bench(problem.plan, { heap });
+    fill(bench, problem, [1, 2, 3]);
+    bench.executable.run();
+    bench.write(problem.y, [0, 0, Number.NaN, 0, 0, 0, 0, 0]);
+    expect(() => bench.executable.run()).toThrow(
+      "instruction #1 wrote NaN at element 2 of its result 0: map(f32[8,1], f32[8,1]) → f32[8,1]",
+    );
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+  });
+
   test("random numbers follow the seed", () => {
     const builder = new PlanBuilder(provider);
     const seed = builder.operand({ shape: [], dtype: "u32" });
@@ -134,6 +149,20 @@ describe("executor", () => {
     expect(draw(7)).not.toEqual(first);
     expect(draw(4_000_000_000)).toEqual(first);
     expect(first.reduce((a, b) => a + b) / 1000).toBeCloseTo(0.5, 1);
+  });
+});
+
+describe("cpu device", () => {
+  test("copies in and out of zeroed memory", () => {
+    const prepared = prepare(regression(4, 2).plan);
+    const device = new CpuDevice({ heap, prepared, provider });
+    const address = device.allocate(16);
+    device.write(address + 4, Uint8Array.of(1, 2, 3));
+    const bytes = new Uint8Array(8);
+    device.read(address, bytes);
+    expect([...bytes]).toEqual([0, 0, 0, 0, 1, 2, 3, 0]);
+    device.free(address);
+    expect(() => device.free(address)).toThrow();
   });
 });
 

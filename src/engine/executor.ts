@@ -1,23 +1,33 @@
 // The executor: a plan bound to a device is a flat list of calls, run in order, step after step.
+import { debugLevel, runChecked } from "./debug.ts";
 import type { Call, Device } from "./device.ts";
 import type { Operand, Plan } from "./plan.ts";
 import { formatOp } from "./tensor.ts";
 
-export interface InstructionProfile {
+interface Times {
+  /** Mean of the measured runs. */
+  readonly microseconds: number;
+  /** Sum over instructions of the least of all runs: what it takes on a quiet machine. */
+  readonly leastMicroseconds: number;
+}
+
+export interface InstructionProfile extends Times {
   readonly index: number;
   readonly kind: string;
   /** Kind, shapes and attributes in words. */
   readonly text: string;
-  /** Mean microseconds of one run. */
-  readonly microseconds: number;
 }
 
-export interface Profile {
+export interface KindProfile extends Times {
+  readonly kind: string;
+  readonly count: number;
+}
+
+export interface Profile extends Times {
   /** Runs that were measured. */
   readonly runs: number;
-  readonly microseconds: number;
-  /** Microseconds of one run by op kind, the most expensive first. */
-  readonly kinds: readonly { readonly kind: string; readonly count: number; readonly microseconds: number }[];
+  /** Sums over the instructions of an op kind, the most expensive first. */
+  readonly kinds: readonly KindProfile[];
   readonly instructions: readonly InstructionProfile[];
 }
 
@@ -32,16 +42,19 @@ export interface Executable {
   dispose(): void;
 }
 
-/** Binds every instruction of a plan to a device. */
+/** Binds every instruction of a plan to a device. With `DEBUG=2` each run checks that all results are finite. */
 export function bindPlan(plan: Plan, device: Device, addressOf: (operand: Operand) => number): Executable {
   const groups = plan.instructions.map((instruction) => device.bind(instruction, addressOf));
   const calls: readonly Call[] = groups.flat();
-  const milliseconds = new Float64Array(groups.length);
+  const totals = new Float64Array(groups.length);
+  const least = new Float64Array(groups.length).fill(Number.POSITIVE_INFINITY);
   let runs = 0;
+  const checked = debugLevel() >= 2;
 
   return {
     run(): void {
-      for (let i = 0; i < calls.length; i++) calls[i]!();
+      if (checked) runChecked(plan, device, groups, addressOf);
+      else for (let i = 0; i < calls.length; i++) calls[i]!();
     },
 
     runProfiled(): void {
@@ -51,7 +64,8 @@ export function bindPlan(plan: Plan, device: Device, addressOf: (operand: Operan
         for (const call of groups[i]!) call();
         device.synchronize();
         const now = performance.now();
-        milliseconds[i]! += now - before;
+        totals[i]! += now - before;
+        least[i] = Math.min(least[i]!, now - before);
         before = now;
       }
     },
@@ -61,32 +75,37 @@ export function bindPlan(plan: Plan, device: Device, addressOf: (operand: Operan
         index,
         kind: instruction.kind,
         text: formatOp(instruction),
-        microseconds: runs === 0 ? 0 : (milliseconds[index]! * 1000) / runs,
+        microseconds: runs === 0 ? 0 : (totals[index]! * 1000) / runs,
+        leastMicroseconds: runs === 0 ? 0 : least[index]! * 1000,
       }));
       const kinds = [...Map.groupBy(instructions, (instruction) => instruction.kind)]
-        .map(([kind, group]) => ({ kind, count: group.length, microseconds: sum(group) }))
+        .map(([kind, group]) => ({ kind, count: group.length, ...sum(group) }))
         .sort((a, b) => b.microseconds - a.microseconds);
-      return { runs, microseconds: sum(instructions), kinds, instructions };
+      return { runs, ...sum(instructions), kinds, instructions };
     },
 
     dispose: () => device.dispose(),
   };
 }
 
-const sum = (items: readonly { microseconds: number }[]): number =>
-  items.reduce((total, item) => total + item.microseconds, 0);
+const sum = (items: readonly Times[]): Times => ({
+  microseconds: items.reduce((total, item) => total + item.microseconds, 0),
+  leastMicroseconds: items.reduce((total, item) => total + item.leastMicroseconds, 0),
+});
 
 /** A profile as lines of text: the kinds, then the `top` most expensive instructions. */
 export function formatProfile(profile: Profile, top = 10): string {
-  const line = (microseconds: number, text: string): string => {
+  const line = ({ microseconds, leastMicroseconds }: Times, text: string): string => {
     const share = profile.microseconds === 0 ? 0 : (100 * microseconds) / profile.microseconds;
-    return `${microseconds.toFixed(1).padStart(10)} µs ${share.toFixed(1).padStart(5)} %  ${text}`;
+    const [mean, least] = [microseconds, leastMicroseconds].map((time) => time.toFixed(1).padStart(10));
+    return `${mean} ${least} ${share.toFixed(1).padStart(5)} %  ${text}`;
   };
   const instructions = profile.instructions.toSorted((a, b) => b.microseconds - a.microseconds).slice(0, top);
   return [
-    line(profile.microseconds, `a run (${profile.runs} measured)`),
-    ...profile.kinds.map(({ kind, count, microseconds }) => line(microseconds, `${count} × ${kind}`)),
+    `   mean µs   least µs   share`,
+    line(profile, `a run (${profile.runs} measured)`),
+    ...profile.kinds.map((kind) => line(kind, `${kind.count} × ${kind.kind}`)),
     "",
-    ...instructions.map(({ index, text, microseconds }) => line(microseconds, `#${index} ${text}`)),
+    ...instructions.map((instruction) => line(instruction, `#${instruction.index} ${instruction.text}`)),
   ].join("\n");
 }

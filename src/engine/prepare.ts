@@ -2,10 +2,10 @@
 // to every trainer thread.
 import { type CompiledKernels, compileKernels, type Kernel, type UpdateRule } from "../kernels/index.ts";
 import type { TableLayout } from "../table/index.ts";
+import { debugLevel, printInstructions } from "./debug.ts";
 import { elementwiseKernel } from "./ops/elementwise.ts";
 import { rowUpdateKernels } from "./ops/scatter.ts";
 import type { Plan } from "./plan.ts";
-import { formatOp } from "./tensor.ts";
 
 /** How the rows of a table are updated: a rule for each field that receives gradients. */
 export type TableRules = Readonly<Record<string, UpdateRule>>;
@@ -33,8 +33,8 @@ export interface PrepareOptions {
 export function prepare(plan: Plan, options: PrepareOptions = {}): Prepared {
   const { layouts = {}, rules = {} } = options;
   const all: Kernel[] = [];
-  const kernels = plan.instructions.map((instruction, index) => {
-    if (Number(process.env.DEBUG) >= 1) console.error(`${String(index).padStart(4)} ${formatOp(instruction)}`);
+  if (debugLevel() >= 1) printInstructions(plan);
+  const kernels = plan.instructions.map((instruction) => {
     const elementwise = elementwiseKernel(instruction);
     const own = elementwise === undefined ? rowUpdateKernels(instruction, layouts, rules) : [elementwise];
     return own.map((kernel) => all.push(kernel) - 1);

@@ -26,11 +26,13 @@ import {
 } from "../program/index.ts";
 import { randomFeed, randomFrom } from "../program/testing.ts";
 import { Table, type TableSpec } from "../table/index.ts";
+import type { Provider } from "./provider.ts";
+import { wasmProvider } from "./providers/index.ts";
 import { scratchBytes } from "./scratch.ts";
+import type { OpSignature } from "./tensor.ts";
 import { Bench, plainProvider, relativeError, testHeap } from "./testing.ts";
 
 const heap = testHeap();
-const provider = plainProvider(heap);
 
 /** Smooth in the gradient also where that is 0, so that f32 and float64 stay together. */
 const squares = add(input(2), mul(input(1), input(1)));
@@ -68,13 +70,14 @@ const spec: TableSpec = {
 const rules = { features: { v: adagrad, w: shared } };
 
 /** Runs steps both ways and compares all outputs, parameters and tables after each. */
-function compare(program: Program, seed: number, steps: number): void {
+function compare(program: Program, seed: number, steps: number, provider: Provider = plainProvider(heap)): void {
   const planned = plan(program, { scratch: (op) => scratchBytes(op, provider) });
   const usesTable = Object.keys(program.tables).length > 0;
   const table = Table.create(heap, spec);
   const twin = new ReferenceTable(spec, { rules: rules.features });
   const bench = new Bench(planned, {
     heap,
+    provider,
     ...(usesTable && { tables: { features: table }, layouts: { features: table.layout }, rules }),
   });
   const random = randomFrom(seed);
@@ -87,7 +90,8 @@ function compare(program: Program, seed: number, steps: number): void {
     const feed = randomFeed(program, random, { classes: 3 }).inputs;
     const given = Object.fromEntries(
       Object.entries(planned.inputs).map(([name, operand]) => {
-        const values = name === "weight" ? Array.from(feed[name] as Float64Array, (w) => (w < -0.5 ? 0 : 1)) : feed[name]!;
+        const values =
+          name === "weight" ? Array.from(feed[name] as Float64Array, (w) => (w < -0.5 ? 0 : 1)) : feed[name]!;
         bench.write(operand, Array.from<number | bigint, number>(values, Number));
         return [name, operand.dtype === "u64" ? (values as BigUint64Array) : bench.read(operand)];
       }),
@@ -212,6 +216,40 @@ describe("planned programs", () => {
       const logits = deep.add(rows.gatherPool("w", "sum")).add(fm(v)).reshape([-1]);
       return { loss: weightedMean(sigmoidCrossEntropy(logits, x.label), x.weight), logits };
     });
-    compare(program, 11, 12);
+    for (const provider of [plainProvider(heap), wasmProvider(heap)]) compare(program, 11, 12, provider);
+  });
+
+  test("an inference plan reads the parameters that a training plan writes", () => {
+    const model: ModelFunction<keyof typeof inputs> = (x, ctx) => {
+      const h = layers.batchNorm!(layers.linear!(x.dense, ctx, x), ctx, x);
+      const logits = dropout(h, { rate: 0.5 })
+        .matmul(ctx.parameter("head", [7, 1], { kind: "zeros" }))
+        .reshape([-1]);
+      return { loss: weightedMean(sigmoidCrossEntropy(logits, x.label), x.weight), logits };
+    };
+    const provider = wasmProvider(heap);
+    const scratch = (op: OpSignature): number => scratchBytes(op, provider);
+    const trained = plan(training(model), { scratch });
+    const inference = trace(model, { inputs, training: false });
+    const planned = plan(inference, { scratch, shared: trained });
+    const trainer = new Bench(trained, { heap, provider });
+    const reader = new Bench(planned, { heap, provider, shared: trainer.shared });
+    const random = randomFrom(2);
+    const { inputs: feed, parameters } = randomFeed(training(model), random, { low: 0.1, high: 0.9 });
+    for (const [name, operand] of Object.entries(trained.parameters)) trainer.write(operand, [...parameters[name]!]);
+    for (const [name, operand] of Object.entries(trained.inputs))
+      trainer.write(operand, Array.from(feed[name]!, Number));
+    for (let step = 0; step < 3; step++) trainer.executable.run();
+    for (const [name, operand] of Object.entries(planned.inputs))
+      reader.write(operand, Array.from(feed[name]!, Number));
+    reader.executable.run();
+    const now = Object.fromEntries(
+      Object.entries(trained.parameters).map(([name, operand]) => [name, Float64Array.from(trainer.read(operand))]),
+    );
+    const dense = reader.read(planned.inputs.dense!);
+    const expected = interpret(inference, { ...feed, dense }, { parameters: now });
+    expect(
+      relativeError(reader.read(planned.outputs.logits!), Array.from(expected.outputs.logits!, Number)),
+    ).toBeLessThan(1e-5);
   });
 });

@@ -72,19 +72,36 @@ export function fm(x: usize, y: usize, sum: usize, batch: usize, fields: usize, 
 // dx[b, f] = dy[b] · (sum[b] − x[b, f]); dx may lie over x.
 export function fmGrad(dy: usize, x: usize, sum: usize, dx: usize, batch: usize, fields: usize, dim: usize): void {
   const rowBytes = dim << 2;
+  const wide = rowBytes & ~63;
   const vectors = rowBytes & ~15;
+  const shift = dx - x;
   for (let b: usize = 0; b < batch; b++) {
+    const end = x + fields * rowBytes;
     const d = load<f32>(dy);
     const d4 = f32x4.splat(d);
-    for (let f: usize = 0; f < fields; f++) {
-      let i: usize = 0;
-      for (; i < vectors; i += 16) {
-        v128.store(dx + i, f32x4.mul(d4, f32x4.sub(v128.load(sum + i), v128.load(x + i))));
+    let i: usize = 0;
+    for (; i < wide; i += 64) {
+      const s0 = v128.load(sum + i);
+      const s1 = v128.load(sum + i, 16);
+      const s2 = v128.load(sum + i, 32);
+      const s3 = v128.load(sum + i, 48);
+      for (let p = x + i; p < end; p += rowBytes) {
+        const q = p + shift;
+        v128.store(q, f32x4.mul(d4, f32x4.sub(s0, v128.load(p))));
+        v128.store(q, f32x4.mul(d4, f32x4.sub(s1, v128.load(p, 16))), 16);
+        v128.store(q, f32x4.mul(d4, f32x4.sub(s2, v128.load(p, 32))), 32);
+        v128.store(q, f32x4.mul(d4, f32x4.sub(s3, v128.load(p, 48))), 48);
       }
-      for (; i < rowBytes; i += 4) store<f32>(dx + i, d * (load<f32>(sum + i) - load<f32>(x + i)));
-      x += rowBytes;
-      dx += rowBytes;
     }
+    for (; i < vectors; i += 16) {
+      const s = v128.load(sum + i);
+      for (let p = x + i; p < end; p += rowBytes) v128.store(p + shift, f32x4.mul(d4, f32x4.sub(s, v128.load(p))));
+    }
+    for (; i < rowBytes; i += 4) {
+      const s = load<f32>(sum + i);
+      for (let p = x + i; p < end; p += rowBytes) store<f32>(p + shift, d * (s - load<f32>(p)));
+    }
+    x = end;
     dy += 4;
     sum += rowBytes;
   }
