@@ -41,6 +41,9 @@ const NO_QUOTE = 256;
 const CODE_WRONG_FIELD_COUNT = 1;
 const CODE_BAD_QUOTE = 2;
 
+/** Receives where a bad row starts, what is wrong, and its index among the rows of the block. */
+type OnBadRow = (rowStart: number, problem: string, row: number) => void;
+
 /** Rows of CSV text in the heap, encoded by a schema. */
 export class CsvParser {
   readonly #heap: Heap;
@@ -98,7 +101,7 @@ export class CsvParser {
   }
 
   /** Finds the next rows of [from, end), at most 1024. Returns where the text after them starts. */
-  load(from: number, end: number, isLast: boolean, onBadRow: (rowStart: number, problem: string) => void): number {
+  load(from: number, end: number, isLast: boolean, onBadRow: OnBadRow): number {
     const { delimiter, quote, trim, multiline, missing } = this.#spec;
     const quoteCode = quote === false ? NO_QUOTE : quote.charCodeAt(0);
     const encoder = this.#encoder;
@@ -148,7 +151,7 @@ export class CsvParser {
     return this.left === 0 ? 0 : this.#rowStarts[this.#encoder.rowOf(this.#encoded)]!;
   }
 
-  #reportBadRows(end: number, onBadRow: (rowStart: number, problem: string) => void): void {
+  #reportBadRows(end: number, onBadRow: OnBadRow): void {
     const codes = this.#heap.u8(this.#encoder.codes, this.#rows);
     const details = this.#heap.u32(this.#encoder.details, this.#rows);
     for (let row = 0; row < this.#rows; row++) {
@@ -159,7 +162,7 @@ export class CsvParser {
       const text = Buffer.from(this.#heap.memory.buffer, start, stop - start)
         .toString("utf8")
         .trimEnd();
-      onBadRow(start, this.#problem(code, details[row]!, text));
+      onBadRow(start, this.#problem(code, details[row]!, text), row);
     }
   }
 

@@ -1,5 +1,8 @@
 // Data: datasets of Criteo, CSV and Parquet files, and the reader threads that turn them into batches in the heap.
 export { criteo, csv, Dataset, parquet } from "./dataset.ts";
+export { DataError } from "./errors.ts";
+export { crossId, featureId } from "./feature-hash.ts";
+export { type Generated, type GenerateOptions, generateCriteo } from "./generate.ts";
 export { type BatchColumn, type BatchLayout, columnOf } from "./layout.ts";
 export {
   type BadLines,
@@ -11,5 +14,6 @@ export {
 } from "./pipeline.ts";
 export { BatchQueue, EPOCH_END, INTERRUPTED, TIMED_OUT } from "./queue.ts";
 export type { PipelineHandle } from "./ring.ts";
+export { RowEncoder, type RowObject } from "./row-encoder.ts";
 export type { SchemaInput, WhereInput } from "./schema.ts";
 export type { CriteoOptions, CsvOptions, DatasetSpec, ParquetOptions } from "./spec.ts";

@@ -1,10 +1,9 @@
 // The loop of one reader thread: claim a piece of a file, decode its rows into free slots, publish full ones.
-import { bytesOf } from "../engine/plan.ts";
 import type { Heap } from "../memory/index.ts";
 import { BadLineError, type Decoder, type NewDecoder } from "./decoder.ts";
 import { type BadLine, DataError } from "./errors.ts";
 import type { DataFile } from "./files.ts";
-import { type BatchLayout, columnOf } from "./layout.ts";
+import { padRows } from "./padding.ts";
 import {
   COMMAND,
   FAILED,
@@ -55,7 +54,7 @@ export class Reader {
   readonly #rings: Rings;
   readonly #decoder: Decoder;
   readonly #stats: Float64Array;
-  readonly #padding: readonly ((address: number, rows: number) => void)[];
+  readonly #heap: Heap;
   readonly #report: (line: string) => void;
   readonly #badLines: { file: DataFile; line: BadLine }[] = [];
   #unit: FileRange | undefined;
@@ -68,7 +67,7 @@ export class Reader {
     this.#rings = new Rings(heap, work.handle);
     this.#stats = this.#rings.reader(work.reader);
     this.#decoder = newDecoder(heap, work.spec, work.handle.layout, (line) => this.#onBadLine(line));
-    this.#padding = paddingOf(heap, work.handle.layout);
+    this.#heap = heap;
   }
 
   /** Reads until no work is left or the pipeline stops. */
@@ -157,7 +156,7 @@ export class Reader {
       Atomics.notify(words, FREED);
       return;
     }
-    for (const pad of this.#padding) pad(this.#rings.address(slot), rows);
+    padRows(this.#heap, handle.layout, this.#rings.address(slot), rows);
     header[ROWS] = rows;
     header[SLOT_SEQUENCE] = Atomics.add(words, SEQUENCE, 1);
     Atomics.store(header, STATE, READY);
@@ -227,23 +226,4 @@ export class Reader {
 async function describeBadLine(file: DataFile, line: BadLine, advice?: string): Promise<DataError> {
   const number = await lineNumber(file.path, file.gzip, line.offset);
   return new DataError(line.problem + (advice === undefined ? "" : `; ${advice}`), file.path, number);
-}
-
-/** For each column, what makes the rows from `rows` on padding: weight 0 and no features. */
-function paddingOf(heap: Heap, layout: BatchLayout): ((address: number, rows: number) => void)[] {
-  const weight = columnOf(layout, "weight");
-  const weights = (address: number, rows: number): void => {
-    heap
-      .f32(address + weight.offset, layout.batch)
-      .fill(1, 0, rows)
-      .fill(0, rows);
-  };
-  const others = layout.columns.filter((column) => column !== weight);
-  const zeros = others.map(({ offset, dtype, width }) => {
-    const rowBytes = width * bytesOf[dtype];
-    return (address: number, rows: number): void => {
-      if (rows < layout.batch) heap.u8(address + offset + rows * rowBytes, (layout.batch - rows) * rowBytes).fill(0);
-    };
-  });
-  return [weights, ...zeros];
 }
