@@ -86,7 +86,7 @@ export class ReaderPool implements Pipeline {
         return;
       }
       const { place, error } = message;
-      this.#fail(place === undefined ? error : new DataError(place.problem, place.file, place.line));
+      this.#die(place === undefined ? error : new DataError(place.problem, place.file, place.line));
     });
     return new Promise((resolve) => {
       worker.on("error", (error) => this.#die(error));
@@ -97,13 +97,9 @@ export class ReaderPool implements Pipeline {
     });
   }
 
-  #fail(error: unknown): void {
-    this.#error ??= error;
-  }
-
-  /** A thread that ended without saying goodbye would leave trainers waiting. */
+  /** Ends the queues, also where a thread died without saying goodbye. */
   #die(error: unknown): void {
-    this.#fail(error);
+    this.#error ??= error;
     Atomics.store(this.#rings.words, FAILED, 1);
     this.#command(STOP);
     Atomics.store(this.#rings.words, ACTIVE, 0);
