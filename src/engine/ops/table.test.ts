@@ -50,9 +50,8 @@ function weightsOf(table: Table, keys: readonly bigint[], field: string): number
   return keys.map((_, i) => data.slice(i * dim, (i + 1) * dim));
 }
 
-/** The plain twin of a table: new rows start as they do in the real one. */
-function twinOf(table: Table): ReferenceTable {
-  const origin = Table.create(heap, { ...table.spec });
+/** A plain table whose new rows start as those of `origin`, which is never updated. */
+function twinOf(origin: Table): ReferenceTable {
   const known = new Map<string, number[]>();
   const initial = (key: bigint, field: string, element: number): number => {
     const name = `${key} ${field}`;
@@ -65,7 +64,7 @@ function twinOf(table: Table): ReferenceTable {
     }
     return known.get(name)![element]!;
   };
-  return new ReferenceTable(table.spec, { initial, rules });
+  return new ReferenceTable(origin.spec, { initial, rules });
 }
 
 interface Case {
@@ -135,7 +134,8 @@ describe("sparse tables in a plan", () => {
 
 function runSteps({ batch, ids, contributions, seed }: Case): void {
   const table = Table.create(heap, spec("ids"));
-  const twin = twinOf(table);
+  const origin = Table.create(heap, spec("ids"));
+  const twin = twinOf(origin);
   const builder = new PlanBuilder(plainProvider(heap));
   const keyOperands = ids.map(() => builder.operand({ shape: [batch, length], dtype: "u64" }));
   const rowOperands = ids.map(() => builder.operand({ shape: [batch, length], dtype: "u32" }));
@@ -216,4 +216,5 @@ function runSteps({ batch, ids, contributions, seed }: Case): void {
   heap.free(bench.arena);
   heap.free(bench.shared);
   table.dispose();
+  origin.dispose();
 }
