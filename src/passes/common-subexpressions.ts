@@ -1,7 +1,7 @@
 // Computes equal things once: an op with the kind, attributes and operands of an earlier one takes its results.
 import type { Op, Program, ValueId } from "../program/ir.ts";
 import { writtenValues } from "../program/ops/catalogue.ts";
-import { accessOf } from "../program/schedule.ts";
+import { accessOf, memoryOf } from "../program/schedule.ts";
 import { compact } from "./edit.ts";
 
 /** Values and tables that are written in place count as new after each write. */
@@ -10,10 +10,11 @@ export function eliminateCommonSubexpressions(program: Program): Program {
   const known = new Map<string, readonly ValueId[]>();
   const same = new Map<ValueId, ValueId>();
   const current = (id: ValueId): ValueId => same.get(id) ?? id;
+  const memory = memoryOf(program.ops);
   const ops: Op[] = [];
   for (const old of program.ops) {
     const op = { ...old, inputs: old.inputs.map(current) };
-    const { reads, writes } = accessOf(op);
+    const { reads, writes } = accessOf(op, memory);
     if (op.outputs.length === 0 || writtenValues(op).length > 0) {
       for (const resource of writes) versions.set(resource, (versions.get(resource) ?? 0) + 1);
       ops.push(op);

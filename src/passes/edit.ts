@@ -20,11 +20,11 @@ export function usesOf(ops: readonly Op[], outputs: Program["outputs"]): Uses {
   return { readers, outputs: new Set(Object.values(outputs)) };
 }
 
-/** Whether the op at `from` would read the same numbers if it ran at `to`. */
-export function canRunLater(ops: readonly Op[], from: number, to: number): boolean {
-  const inputs = ops[from]!.inputs;
+/** Whether the op at `from` would read the same numbers if it ran at `to`; `memory` is that of the ops. */
+export function canRunLater(ops: readonly Op[], from: number, to: number, memory: (id: ValueId) => ValueId): boolean {
+  const read = new Set(ops[from]!.inputs.map(memory));
   for (let at = from + 1; at < to; at++) {
-    if (writtenValues(ops[at]!).some((id) => inputs.includes(id))) return false;
+    if (writtenValues(ops[at]!).some((id) => read.has(id))) return false;
   }
   return true;
 }

@@ -4,8 +4,9 @@ import type { Expr } from "../kernels/expr.ts";
 import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
 import { broadcastShapes } from "../program/ops/broadcast.ts";
+import { memoryOf } from "../program/schedule.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
-import { canRunLater, definitionsOf, type Uses, usesOf } from "./edit.ts";
+import { canRunLater, definitionsOf, usesOf } from "./edit.ts";
 import { type Arithmetic, inline } from "./operands.ts";
 
 /** Beyond these, a kernel runs out of registers and gains nothing by growing. */
@@ -15,8 +16,16 @@ type Elementwise = OpOf<"map"> | OpOf<"reduce"> | OpOf<"update">;
 
 const isElementwise = (op: Op): op is Elementwise => op.kind === "map" || op.kind === "reduce" || op.kind === "update";
 
+/** A program under rewriting. */
+interface Draft {
+  readonly program: Program;
+  readonly ops: Op[];
+  readonly memory: (id: ValueId) => ValueId;
+}
+
 export function fuseElementwise(program: Program): Program {
   const ops = [...program.ops];
+  const draft: Draft = { program, ops, memory: memoryOf(ops) };
   const definitions = definitionsOf(ops);
   // Consumers in order: what a consumer absorbs has already absorbed its own producers.
   for (let at = 0; at < ops.length; at++) {
@@ -29,8 +38,8 @@ export function fuseElementwise(program: Program): Program {
       if (id === undefined) break;
       refused.add(id);
       const from = definitions.get(id)!;
-      if (!worthwhile(program, ops, from, id, usesOf(ops, program.outputs))) continue;
-      const fused = absorb(program, ops, from, at, id);
+      if (!worthwhile(draft, from, id)) continue;
+      const fused = absorb(draft, from, at, id);
       if (fused === undefined) continue;
       consumer = fused;
       ops[at] = fused;
@@ -40,42 +49,35 @@ export function fuseElementwise(program: Program): Program {
 }
 
 /** One reader takes a value whole; of several, all must be able to, and the value must be cheap to compute again. */
-function worthwhile(
-  program: Program,
-  ops: readonly Op[],
-  from: number,
-  id: ValueId,
-  { readers, outputs }: Uses,
-): boolean {
-  const producer = ops[from] as OpOf<"map">;
+function worthwhile(draft: Draft, from: number, id: ValueId): boolean {
+  const { values, outputs } = draft.program;
+  const { readers, outputs: kept } = usesOf(draft.ops, outputs);
+  const producer = draft.ops[from] as OpOf<"map">;
   const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
-  if (outputs.has(id)) return false;
+  if (kept.has(id)) return false;
   // Outputs of one map may share work, which parting them would repeat.
   if (producer.outputs.length > 1 && isExpensive(expr)) return false;
   const all = readers.get(id) ?? [];
   if (all.length <= 1) return true;
-  const { shape } = program.values[id]!;
-  const wide = producer.inputs.filter((input) => sizeOf(program.values[input]!.shape) === sizeOf(shape));
-  if (isExpensive(expr) || isRandom(expr) || wide.length > 1) return false;
-  return all.every((at) => absorb(program, ops, from, at, id) !== undefined);
+  const size = sizeOf(values[id]!.shape);
+  const wide = producer.inputs.filter((input) => sizeOf(values[input]!.shape) === size);
+  if (isExpensive(expr) || wide.length > 1) return false;
+  return all.every((at) => absorb(draft, from, at, id) !== undefined);
 }
 
 /** The consumer with the producer's expression in place of operand `id`, or undefined where that is not possible. */
-function absorb(program: Program, ops: readonly Op[], from: number, at: number, id: ValueId): Elementwise | undefined {
+function absorb({ program, ops, memory }: Draft, from: number, at: number, id: ValueId): Elementwise | undefined {
   const producer = ops[from] as OpOf<"map">;
   const consumer = ops[at]!;
   if (!isElementwise(consumer)) return undefined;
   const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
   const loop = loopShape(program, consumer);
-  const { shape } = program.values[id]!;
-  if (!sameShape(shape, loop)) {
-    // The producer's work would be repeated along the axes that it broadcasts over.
-    if (sizeOf(shape) < sizeOf(loop) && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes))
-      return undefined;
-  }
+  // The producer's work would be repeated along the axes that it broadcasts over.
+  const repeats = sizeOf(program.values[id]!.shape) < sizeOf(loop);
+  if (repeats && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes)) return undefined;
   if (isRandom(expr) && consumer.kind !== "map") return undefined;
   const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];
-  if (targets.includes(id) || !canRunLater(ops, from, at)) return undefined;
+  if (targets.includes(id) || !canRunLater(ops, from, at, memory)) return undefined;
   const next = inline(arithmeticOf(consumer), id, { expr, inputs: producer.inputs }, targets);
   if (next.inputs.length > Math.max(limits.operands, consumer.inputs.length)) return undefined;
   if (!small(next.exprs)) return undefined;

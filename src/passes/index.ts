@@ -5,3 +5,4 @@ export { foldConstants } from "./fold-constants.ts";
 export { fuseElementwise } from "./fuse-elementwise.ts";
 export { fuseMatmul } from "./fuse-matmul.ts";
 export { optimize, type Pass } from "./optimize.ts";
+export { simplifyMatmul } from "./simplify-matmul.ts";

@@ -6,6 +6,7 @@ import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { fuseElementwise } from "./fuse-elementwise.ts";
 import { fuseMatmul } from "./fuse-matmul.ts";
+import { simplifyMatmul } from "./simplify-matmul.ts";
 
 /** An equivalent program. */
 export type Pass = (program: Program) => Program;
@@ -14,6 +15,7 @@ const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["dead code", eliminateDeadCode],
   ["constants", foldConstants],
   ["common subexpressions", eliminateCommonSubexpressions],
+  ["simpler matmuls", simplifyMatmul],
   ["matmul epilogues", fuseMatmul],
   ["elementwise fusion", fuseElementwise],
   ["constants of fused ops", foldConstants],

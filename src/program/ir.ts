@@ -2,25 +2,10 @@
 // Values are static in shape and dtype; ops stand in the order in which they run.
 import type { DType } from "../engine/plan.ts";
 import type { Expr } from "../kernels/expr.ts";
-import type { SlotSpec } from "../kernels/update-rule.ts";
+import type { TableSpec } from "../table/spec.ts";
 
 export type { DType } from "../engine/plan.ts";
-
-/** One embedding of a table's rows: weights of `dim` numbers and their optimizer state. */
-export interface TableField {
-  readonly name: string;
-  readonly dim: number;
-  readonly slots: readonly SlotSpec[];
-  readonly init: { readonly kind: "uniform" | "normal" | "zeros"; readonly scale: number };
-}
-
-export interface TableSpec {
-  readonly name: string;
-  readonly fields: readonly TableField[];
-  readonly seed: number;
-  /** A first guess of the number of rows. */
-  readonly capacity?: number;
-}
+export type { TableField, TableSpec } from "../table/spec.ts";
 
 export type Shape = readonly number[];
 /** Index of a value in `Program.values`. */

@@ -1,6 +1,8 @@
 // Which values share memory, and when each piece of memory is live: views, in-place maps, first and last use.
 import { bytesOf } from "../engine/plan.ts";
+import { ProgramError } from "./errors.ts";
 import { type Op, type Program, sameShape, sizeOf, type TensorType, type ValueId } from "./ir.ts";
+import { writtenValues } from "./ops/catalogue.ts";
 
 /** A piece of memory and the time in which it may not be touched by others. Times are indices of instructions. */
 export interface Buffer {
@@ -47,9 +49,24 @@ export function analyse(program: Program): Liveness {
     for (const id of op.inputs) extend(locations.get(id)!.buffer, time);
   }
   for (const id of Object.values(program.outputs)) extend(locations.get(id)!.buffer, ops.length);
+  expectFreshViews(program, ops, locations);
   for (const [time, op] of ops.entries()) if (op.kind === "map") reuseInputs(program, op, time, locations);
   for (const { buffer } of locations.values()) if (buffer.space === "arena") buffers.add(buffer);
   return { ops, locations, buffers: [...buffers] };
+}
+
+/** A view shows its parameter as it is, so it may not be read after the parameter was written. */
+function expectFreshViews(program: Program, ops: readonly Op[], locations: ReadonlyMap<ValueId, Location>): void {
+  const parameters = new Set(Object.values(program.parameters).map(({ value }) => value));
+  const written = new Set<Buffer>();
+  for (const op of ops) {
+    for (const id of op.inputs) {
+      if (!parameters.has(id) && written.has(locations.get(id)!.buffer)) {
+        throw new ProgramError(`${op.kind} reads value ${id}, a view of a parameter, after the parameter was written`);
+      }
+    }
+    for (const id of writtenValues(op)) written.add(locations.get(id)!.buffer);
+  }
 }
 
 const extend = (buffer: Buffer, time: number): void => {

@@ -110,6 +110,19 @@ describe("plan", () => {
     expect(result.instructions[0]!.scratch).toMatchObject({ space: "arena", shape: [250], dtype: "f32" });
   });
 
+  it("refuses to read a view of a parameter after its update", () => {
+    const program = trace(
+      ({ x }, ctx) => {
+        const w = ctx.parameter("w", [2, 2], { kind: "ones" });
+        const view = w.reshape([4]);
+        x.trace.builder.emit("update", [w.id, x.id], { exprs: [{ op: "input", index: 1 }], targets: [0] });
+        return view.neg();
+      },
+      { inputs: { x: f32(2, 2) } },
+    );
+    expect(() => plan(program)).toThrow(/map reads value 2, a view of a parameter, after the parameter was written/);
+  });
+
   it("programs can share the block of parameters", () => {
     const model = (training: boolean): Program =>
       trace(

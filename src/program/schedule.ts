@@ -1,5 +1,5 @@
 // The order of effects: moves each in-place update to the earliest place that no reader of the old value follows.
-import type { Op, Program } from "./ir.ts";
+import type { Op, Program, ValueId } from "./ir.ts";
 import { writtenValues } from "./ops/catalogue.ts";
 
 /** What an op reads and writes: values by id, tables by name. */
@@ -9,10 +9,24 @@ export interface Access {
 }
 
 /**
+ * The value in whose memory a value may lie: that of a reshape or slice is its source's. So a view of a parameter is not
+ * read after the parameter was written.
+ */
+export function memoryOf(ops: readonly Op[]): (id: ValueId) => ValueId {
+  const sources = new Map<ValueId, ValueId>();
+  for (const op of ops) {
+    if (op.kind !== "reshape" && op.kind !== "slice") continue;
+    const source = op.inputs[0]!;
+    sources.set(op.outputs[0]!, sources.get(source) ?? source);
+  }
+  return (id) => sources.get(id) ?? id;
+}
+
+/**
  * A look-up that inserts rows does not count as a write: which rows exist changes no value that another op reads.
  */
-export function accessOf(op: Op): Access {
-  const reads = new Set<number | string>(op.inputs);
+export function accessOf(op: Op, memory: (id: ValueId) => ValueId): Access {
+  const reads = new Set<number | string>([...op.inputs, ...op.inputs.map(memory)]);
   const writes = new Set<number | string>([...op.outputs, ...writtenValues(op)]);
   if (op.kind === "gather" || op.kind === "gather_pool") reads.add(`table:${op.attrs.table}`);
   if (op.kind === "scatter_update") writes.add(`table:${op.attrs.table}`);
@@ -31,8 +45,9 @@ export const conflicts = (a: Access, b: Access): boolean =>
 /** Hoists updates, so that gradients die early and the weight is still in the cache. */
 export function scheduleEffects(program: Program): Program {
   const placed: { readonly op: Op; readonly access: Access }[] = [];
+  const memory = memoryOf(program.ops);
   for (const op of program.ops) {
-    const access = accessOf(op);
+    const access = accessOf(op, memory);
     let at = placed.length;
     if (op.kind === "update" || op.kind === "scatter_update") {
       while (at > 0 && !conflicts(placed[at - 1]!.access, access)) at--;
