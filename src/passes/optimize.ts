@@ -1,6 +1,7 @@
 // The passes in their order. DEBUG=2 prints the program before and after, DEBUG=3 after each pass too.
 import type { Program } from "../program/ir.ts";
 import { print, summarize } from "../program/print.ts";
+import { hoistUpdates, sinkUpdates } from "../program/schedule.ts";
 import { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
@@ -12,6 +13,7 @@ import { simplifyMatmul } from "./simplify-matmul.ts";
 export type Pass = (program: Program) => Program;
 
 const passes: readonly (readonly [name: string, pass: Pass])[] = [
+  ["updates last", sinkUpdates],
   ["dead code", eliminateDeadCode],
   ["constants", foldConstants],
   ["common subexpressions", eliminateCommonSubexpressions],
@@ -20,6 +22,7 @@ const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["elementwise fusion", fuseElementwise],
   ["constants of fused ops", foldConstants],
   ["common subexpressions of fused ops", eliminateCommonSubexpressions],
+  ["updates early", hoistUpdates],
 ];
 
 /**

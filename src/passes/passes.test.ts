@@ -1,9 +1,12 @@
 // Every pass leaves what a program computes as it was, on random training steps; and each does what it is there for.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { input, sub } from "../kernels/expr.ts";
+import type { UpdateRule } from "../kernels/update-rule.ts";
 import { differentiate } from "../program/differentiate.ts";
 import { concat, dropout } from "../program/functions.ts";
 import type { Op, Program, TensorType } from "../program/ir.ts";
+import { placeUpdates } from "../program/place-updates.ts";
 import { checkPlan } from "../program/plan-check.ts";
 import { plan } from "../program/planner.ts";
 import { print } from "../program/print.ts";
@@ -134,6 +137,30 @@ describe("fusion", () => {
     expect(kinds(optimize(same))).toEqual(["map"]);
   });
 
+  it("an update in between does not part an activation's gradient from what follows", () => {
+    const forward = traced(
+      ({ x }, ctx) => {
+        const h = x.matmul(ctx.parameter("w", [3, 4], { kind: "ones" })).relu();
+        return { loss: h.matmul(ctx.parameter("out", [4, 1], { kind: "ones" })).sum() };
+      },
+      { x: f32(5, 3) },
+    );
+    const sgd: UpdateRule = { slots: [], scalars: [], weight: sub(input(0), input(1)), state: [] };
+    const step = placeUpdates(differentiate(forward, { loss: "loss" }), { parameter: () => sgd, field: () => sgd });
+    expect(kinds(optimize(step))).toEqual([
+      "matmul",
+      "matmul",
+      "reduce",
+      "map",
+      "reshape",
+      "matmul",
+      "map",
+      "update",
+      "matmul",
+      "update",
+    ]);
+  });
+
   it("does not carry a reader of a weight past its update", () => {
     const base = traced(
       ({ x }, ctx) => {
@@ -147,7 +174,8 @@ describe("fusion", () => {
       },
       { x: f32(2) },
     );
-    expect(kinds(optimize(base))).toEqual(["map", "update", "map"]);
+    expect(kinds(fuseElementwise(base))).toEqual(["map", "update", "map"]);
+    expect(kinds(optimize(base))).toEqual(["map", "update"]);
   });
 });
 

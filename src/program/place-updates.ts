@@ -6,7 +6,7 @@ import type { Contribution, Differentiated } from "./differentiate.ts";
 import { mapInputs, rewrite, some } from "./expr-tools.ts";
 import type { OpAttrs, Parameter, Program, ValueId } from "./ir.ts";
 import { sizeOf } from "./ir.ts";
-import { scheduleEffects } from "./schedule.ts";
+import { hoistUpdates } from "./schedule.ts";
 
 export interface UpdateRules {
   /** The rule of a dense parameter; undefined leaves it as it is. */
@@ -29,7 +29,7 @@ export function placeUpdates(differentiated: Differentiated, rules: UpdateRules)
     if (rule !== undefined) updateParameter(builder, name, parameter.value, gradient, rule);
   }
   for (const [table, list] of Object.entries(contributions)) updateTable(builder, table, list, rules);
-  return scheduleEffects(builder.build());
+  return hoistUpdates(builder.build());
 }
 
 function scalarInputs(builder: ProgramBuilder, rule: UpdateRule): ValueId[] {

@@ -1,4 +1,5 @@
-// The order of effects: moves each in-place update to the earliest place that no reader of the old value follows.
+// The order of effects: an in-place update may run anywhere between its gradient's definition, the last reader of the old
+// value and the first reader of the new one.
 import type { Op, Program, ValueId } from "./ir.ts";
 import { writtenValues } from "./ops/catalogue.ts";
 
@@ -42,17 +43,28 @@ const intersects = (a: ReadonlySet<number | string>, b: ReadonlySet<number | str
 export const conflicts = (a: Access, b: Access): boolean =>
   intersects(a.writes, b.reads) || intersects(a.reads, b.writes) || intersects(a.writes, b.writes);
 
-/** Hoists updates, so that gradients die early and the weight is still in the cache. */
-export function scheduleEffects(program: Program): Program {
-  const placed: { readonly op: Op; readonly access: Access }[] = [];
+const isUpdate = (op: Op): boolean => op.kind === "update" || op.kind === "scatter_update";
+
+/** Moves updates up, so that gradients die early and the weight is still in the cache. */
+export function hoistUpdates(program: Program): Program {
   const memory = memoryOf(program.ops);
-  for (const op of program.ops) {
+  return { ...program, ops: settle(program.ops, memory) };
+}
+
+/** Moves updates down, out of the way of passes that move other ops. */
+export function sinkUpdates(program: Program): Program {
+  const memory = memoryOf(program.ops);
+  return { ...program, ops: settle(program.ops.toReversed(), memory).reverse() };
+}
+
+/** Places one op after another; an update moves to the front as far as it may. */
+function settle(ops: readonly Op[], memory: (id: ValueId) => ValueId): Op[] {
+  const placed: { readonly op: Op; readonly access: Access }[] = [];
+  for (const op of ops) {
     const access = accessOf(op, memory);
     let at = placed.length;
-    if (op.kind === "update" || op.kind === "scatter_update") {
-      while (at > 0 && !conflicts(placed[at - 1]!.access, access)) at--;
-    }
+    if (isUpdate(op)) while (at > 0 && !conflicts(placed[at - 1]!.access, access)) at--;
     placed.splice(at, 0, { op, access });
   }
-  return { ...program, ops: placed.map(({ op }) => op) };
+  return placed.map(({ op }) => op);
 }
