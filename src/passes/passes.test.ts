@@ -7,10 +7,10 @@ import { differentiate } from "../program/differentiate.ts";
 import { concat, dropout } from "../program/functions.ts";
 import type { Op, Program, TensorType } from "../program/ir.ts";
 import { placeUpdates } from "../program/place-updates.ts";
-import { checkPlan } from "../program/plan-check.ts";
 import { plan } from "../program/planner.ts";
 import { print } from "../program/print.ts";
 import type { Tensor } from "../program/tensor.ts";
+import { checkPlan } from "../program/testing-plan.ts";
 import { type TraceContext, trace } from "../program/trace.ts";
 import { verify } from "../program/verify.ts";
 import {
@@ -22,7 +22,7 @@ import {
   optimize,
   simplifyMatmul,
 } from "./index.ts";
-import { type Effects, effectsOf, randomProgram } from "./random-program.ts";
+import { type Effects, effectsOf, randomProgram } from "./testing.ts";
 
 const passes = {
   simplifyMatmul,

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import { differentiate } from "./differentiate.ts";
 import type { Program, TensorType } from "./ir.ts";
 import { type Interval, lowerBound, place } from "./placement.ts";
-import { checkPlan } from "./plan-check.ts";
 import { plan } from "./planner.ts";
 import type { Tensor } from "./tensor.ts";
+import { checkPlan } from "./testing-plan.ts";
 import { trace } from "./trace.ts";
 
 const f32 = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
