@@ -14,10 +14,10 @@ import { type TraceContext, trace } from "../program/trace.ts";
 
 const [b, n] = [3, 4];
 
-const spec: TableSpec = {
+export const spec: TableSpec = {
   name: "table",
   seed: 1,
-  fields: [{ name: "v", dim: n, slots: [], init: { kind: "uniform", scale: 1 } }],
+  fields: [{ name: "v", dim: n, slots: [], init: { kind: "zeros", scale: 0 } }],
 };
 
 /** w −= lr·(g + 0.1·w), and a running sum of g². */
@@ -27,7 +27,7 @@ const rule: UpdateRule = {
   weight: e.sub(e.input(0), e.mul(e.input(3), e.add(e.input(1), e.mul(e.input(0), 0.1)))),
   state: [e.add(e.input(2), e.mul(e.input(1), e.input(1)))],
 };
-const tableRule: UpdateRule = {
+export const tableRule: UpdateRule = {
   ...rule,
   slots: [],
   state: [],
