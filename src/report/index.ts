@@ -16,5 +16,7 @@ export type {
   RunSummary,
   TrainRecord,
 } from "./records.ts";
+export { renderReport, writeReport } from "./report.ts";
+export { parseRecords, type Run, readRun } from "./run-folder.ts";
 export { type Cell, formatTable, type TableOptions } from "./table.ts";
 export { formatBytes, formatCount, formatNumber, formatRate, formatSeconds } from "./units.ts";
