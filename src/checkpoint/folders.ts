@@ -2,7 +2,7 @@
 // old one steps aside by a rename, the new one steps in by a rename. A crash between leaves a complete folder to find.
 import { access, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { CheckpointError } from "./error.ts";
 import { syncFolder } from "./files.ts";
 import { isOurs, MANIFEST } from "./manifest.ts";
@@ -32,6 +32,14 @@ export async function locateCheckpoint(target: string): Promise<string> {
   throw new CheckpointError(target, "there is no such folder; check the path, or train with saving on");
 }
 
+/** Removes a checkpoint and everything that saving it may have left beside it, except by savers that still run. */
+export async function removeCheckpoint(path: string): Promise<void> {
+  const target = resolve(path);
+  for (const kind of ["tmp", "old"] as const) await removeDead(target, kind);
+  if (await exists(target)) await refuseForeign(target);
+  await rm(target, { recursive: true, force: true });
+}
+
 /** Gets ready to write beside `target`: mends a swap that a crash cut, clears what dead savers left. */
 export async function prepareTarget(target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
@@ -41,10 +49,12 @@ export async function prepareTarget(target: string): Promise<void> {
   } else {
     await refuseForeign(target);
   }
-  for (const kind of ["tmp", "old"] as const) {
-    for (const folder of await siblings(target, kind)) {
-      if (!ownerLives(folder)) await rm(folder, { recursive: true, force: true });
-    }
+  for (const kind of ["tmp", "old"] as const) await removeDead(target, kind);
+}
+
+async function removeDead(target: string, kind: "tmp" | "old"): Promise<void> {
+  for (const folder of await siblings(target, kind)) {
+    if (!ownerLives(folder)) await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -64,17 +74,14 @@ export async function swapIn(temporary: string, target: string, old: string): Pr
 
 async function refuseForeign(target: string): Promise<void> {
   const entries = await readdir(target).catch((cause: NodeJS.ErrnoException) => {
-    throw new CheckpointError(target, "is a file; a checkpoint is a folder, save it under another name", { cause });
+    throw new CheckpointError(target, "is a file; a checkpoint is a folder, use another name", { cause });
   });
   if (entries.length === 0) return;
   if (!entries.includes(MANIFEST)) {
-    throw new CheckpointError(target, "holds other files, so it is not replaced; save under another name");
+    throw new CheckpointError(target, "holds other files, so it is left alone; use another name");
   }
   if (!(await isOurs(join(target, MANIFEST)))) {
-    throw new CheckpointError(
-      target,
-      `has a ${MANIFEST} of another program, so it is not replaced; save under another name`,
-    );
+    throw new CheckpointError(target, `has a ${MANIFEST} of another program, so it is left alone; use another name`);
   }
 }
 

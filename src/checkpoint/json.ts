@@ -9,7 +9,8 @@ export function assertJson(value: unknown, place: string, parents: readonly unkn
   }
   if (typeof value !== "object") {
     const help = typeof value === "bigint" ? "; pass it as a string" : "";
-    throw new TypeError(`${place} is a ${typeof value}, which JSON cannot hold${help}`);
+    const kind = value === undefined ? "undefined" : `a ${typeof value}`;
+    throw new TypeError(`${place} is ${kind}, which JSON cannot hold${help}`);
   }
   if (parents.includes(value)) throw new TypeError(`${place} contains itself, which JSON cannot hold`);
   const path = [...parents, value];
