@@ -61,7 +61,8 @@ function criteo(file: string): ReturnType<typeof flights> {
 
 if (args.engine === "auto") {
   const found = await fetchOneDnn({ log: (line) => console.log(`oneDNN: ${line}`) });
-  if (!found.ok) console.log(`notice: no oneDNN (${found.reason}); WASM computes instead, at about a quarter of the speed`);
+  if (!found.ok)
+    console.log(`notice: no oneDNN (${found.reason}); WASM computes instead, at about a quarter of the speed`);
 }
 const job = await fleet.init({
   engine: args.engine as "auto" | "onednn" | "wasm",
