@@ -75,7 +75,7 @@ const epochs = Number(args.epochs);
 const deepFM = models.deepFM({ ...columns, dim: 8, hidden: [128, 64] });
 const logistic = models.logisticRegression(columns);
 const optimizer = optim.adagrad({ lr: 0.02 });
-const run = fleet.RunFolder.create(`runs/${args.name}`, {
+const run = await fleet.RunFolder.create(`runs/${args.name}`, {
   task,
   data: dataset.spec.patterns,
   model: { name: deepFM.name, ...deepFM.config },

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { removeCheckpoint } from "../checkpoint/index.ts";
 import { type MetricsRecord, type RunConfig, type RunSummary, writeReport } from "../report/index.ts";
 
 export class RunFolder {
@@ -23,12 +24,11 @@ export class RunFolder {
   }
 
   /** A folder for a new run; what an earlier run of this name left is removed. */
-  static create(path: string, config: RunConfig): RunFolder {
+  static async create(path: string, config: RunConfig): Promise<RunFolder> {
     const folder = new RunFolder(path);
     mkdirSync(path, { recursive: true });
-    for (const name of ["metrics.jsonl", "summary.json", "report.html", "checkpoint", "best"]) {
-      rmSync(join(path, name), { recursive: true, force: true });
-    }
+    for (const name of ["metrics.jsonl", "summary.json", "report.html"]) rmSync(join(path, name), { force: true });
+    await removeCheckpoint(folder.checkpoint);
     folder.#write("config.json", config);
     return folder;
   }
