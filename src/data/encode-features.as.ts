@@ -2,7 +2,7 @@
 // `stride` bytes apart. Text is an address and a length a row; numbers are float64, NaN where missing.
 import { finish, firstBytes, FLOAT_LENGTH, fold, hashText, hashWord, LENGTH, mix, seedOf } from "./feature-hash.as";
 import { log4 } from "./log4.as";
-import { parseNumber, parseTime, valid } from "./parse-number.as";
+import { parseNumber, parseTime, scaled, valid } from "./parse-number.as";
 
 // Codes of rows that are left out; the texts are in table-encoder.ts.
 const NO_NUMBER: u8 = 3;
@@ -44,7 +44,7 @@ export function numbersOfText(
 }
 
 export function scaleNumbers(values: usize, count: usize, scale: f64, out: usize): void {
-  for (let i: usize = 0; i < count; i++) store<f64>(out + (i << 3), f64At(values, i) * scale);
+  for (let i: usize = 0; i < count; i++) store<f64>(out + (i << 3), scaled(f64At(values, i), scale));
 }
 
 /** 0 hour, 1 weekday (Sunday 0), 2 month (January 1), 3 day of month, of milliseconds since 1970 in UTC. */

@@ -77,6 +77,12 @@ function daysInMonth(year: i32, month: i32): i32 {
   return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
 }
 
+/** x · scale; a scale like 10⁻³ divides, which rounds once only. */
+// @ts-ignore: decorator
+@inline export function scaled(x: f64, scale: f64): f64 {
+  return scale < 1 ? x / nearest<f64>(1 / scale) : x * scale;
+}
+
 let cursor: usize = 0;
 
 /** `count` digits at the cursor; −1 and not valid where they are missing or end early. */
@@ -104,7 +110,9 @@ function digitsAtCursor(count: i32, end: usize): i32 {
  * given), or a number times `scale`.
  */
 export function parseTime(at: usize, length: usize, scale: f64): f64 {
-  if (length < 10 || load<u8>(at, 4) != 45 || load<u8>(at, 7) != 45) return parseNumber(at, length) * scale;
+  if (length < 10 || load<u8>(at, 4) != 45 || load<u8>(at, 7) != 45) {
+    return scaled(parseNumber(at, length), scale);
+  }
   const end = at + length;
   valid = true;
   cursor = at;

@@ -94,7 +94,7 @@ export class TableRows implements RowFormat {
     const starts = this.#heap.u32(address, rows.length);
     const lengths = this.#heap.u32(address + 4 * this.#batch, rows.length);
     const indices = values.map((value) => this.#arena.add(textEncoder.encode(this.#text(name, value))));
-    this.#arena.copyEntries({ values: indices, next: 0 }, rows.length, starts, lengths, 0);
+    this.#arena.copyEntries(indices, starts, lengths, 0);
     return { kind: "text", starts: address, lengths: address + 4 * this.#batch };
   }
 
