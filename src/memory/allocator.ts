@@ -23,6 +23,7 @@ const W_LAST = CONTROL + 3;
 /** Memory from here on was never used, so it is still zero. */
 const W_HIGH = CONTROL + 4;
 const W_LIVE = CONTROL + 5;
+const W_ADVISED = CONTROL + 6;
 const W_BINS = CONTROL + 8;
 
 // Words of a block's header, which fills the unit before the user's pointer.
@@ -62,6 +63,12 @@ export class Allocator {
   /** Bytes in live blocks, headers included. */
   get liveBytes(): number {
     return Atomics.load(this.#words, W_LIVE) * UNIT;
+  }
+
+  /** True to the first caller of all threads once the heap reaches `bytes`. */
+  firstBeyond(bytes: number): boolean {
+    const words = this.#words;
+    return words[W_TOP]! * UNIT >= bytes && words[W_ADVISED] === 0 && Atomics.exchange(words, W_ADVISED, 1) === 0;
   }
 
   /** Takes a block; undefined when no room is left. */

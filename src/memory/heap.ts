@@ -2,6 +2,7 @@
 // into it. It has its full size from the start: the system commits a page when it is touched, so only used memory costs
 // anything, and no thread ever meets an address beyond the size that it knows.
 import { Allocator, FIRST_BYTE, UNIT } from "./allocator.ts";
+import { adviseHugePages, WORTH_BYTES } from "./huge-pages.ts";
 
 const PAGE = 65536;
 const MAX_BYTES = 65536 * PAGE;
@@ -87,6 +88,7 @@ export class Heap {
           "use smaller tables or batches, or raise Heap maxBytes (at most 4 GiB)",
       );
     }
+    if (this.#allocator.firstBeyond(WORTH_BYTES)) adviseHugePages(new Uint8Array(this.#buffer));
     if (block.dirty > 0) new Float64Array(this.#buffer, block.pointer, block.dirty / 8).fill(0);
     return block.pointer;
   }

@@ -40,10 +40,8 @@ export const FREE_COUNT = 28;
 export const INSERTED = 32;
 export const CLAIM = 36;
 export const CLAIMED = 40;
-export const SLOT_SCRATCH = 64;
-export const STATE_BYTES = 384;
-/** Keys that a look-up handles together, so that their cache misses overlap. */
-export const BLOCK = 64;
+export const TOUCHED = 44;
+export const STATE_BYTES = 64;
 
 // Why a look-up stopped early.
 export const NEEDS_SLAB = 1;
@@ -59,6 +57,10 @@ export const ARRAY_COUNT = 0;
 export const ARRAY_NEXT = 4;
 export const ARRAY_EPOCH = 8;
 export const SLOT_BYTES = 16;
+/** Slots that a look-up compares at once; an array ends with one such group more, always empty, so that it may look on. */
+export const GROUP_BYTES = 64;
+/** Keys that a look-up handles together, so that their cache misses overlap. */
+export const BLOCK = 32;
 /** In place of a row: nothing is or will be here, look in the segment's next array. */
 export const MOVED = 1;
 /** Rows that a thread takes from a slab at once. */

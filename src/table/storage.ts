@@ -73,7 +73,7 @@ export function createControl(heap: Heap, spec: TableSpec): number {
     const log2 = Math.max(LEAST_SLOTS_LOG2, Math.ceil(Math.log2(Math.max(1, slots))));
     const arrays = heap.u32(words[C.SEGMENTS / 4]!, segments);
     for (let i = 0; i < segments; i++) {
-      const array = take(C.ARRAY_HEADER + 2 ** log2 * C.SLOT_BYTES);
+      const array = take(arrayBytes(log2));
       arrays[i] = array / 64 + log2 * 2 ** C.ARRAY_BITS;
     }
     return control;
@@ -81,6 +81,11 @@ export function createControl(heap: Heap, spec: TableSpec): number {
     for (const pointer of taken) heap.free(pointer);
     throw new RangeError(`table "${spec.name}" cannot be made: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Bytes of an index array of 2^log2 slots. */
+export function arrayBytes(log2: number): number {
+  return C.ARRAY_HEADER + 2 ** log2 * C.SLOT_BYTES + C.GROUP_BYTES;
 }
 
 /** What a new row holds other than zeros, in the form that the index kernel reads. */

@@ -9,8 +9,8 @@
 // thread is just writing look empty at worst, and whatever looks unusual is looked at again by atomic loads.
 import {
   ACTIVE_EPOCH, ARRAY_BITS, ARRAY_COUNT, ARRAY_HEADER, BLOCK, CLAIM, CLAIM_ROWS, CLAIMED, CURSOR, EPOCH, FREE_COUNT, FREE_KEY,
-  FREE_ROW, GROWING, INSERTED, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT, SEGMENT_BITS, SEGMENTS, SLAB_COUNT,
-  SLABS, SLOT_BYTES, SLOT_SCRATCH, STALLED, STATUS, STRIDE, ZERO_ROW,
+  FREE_ROW, GROUP_BYTES, GROWING, INSERTED, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT, SEGMENT_BITS, SEGMENTS, SLAB_COUNT,
+  SLABS, SLOT_BYTES, STALLED, STATUS, STRIDE, TOUCHED, ZERO_ROW,
 } from "./control";
 import { initRow, mix64 } from "./random.as";
 
@@ -30,6 +30,40 @@ function maskOf(word: u32): u32 {
   return (1 << (word >> ARRAY_BITS)) - 1;
 }
 
+// @ts-ignore: decorator
+@inline
+function groupOf(segments: usize, key: u64): usize {
+  const hash = mix64(key);
+  const word = load<u32>(segments + (<usize>(hash >> (64 - SEGMENT_BITS)) << 2));
+  return arrayOf(word) + ARRAY_HEADER + (startOf(hash, maskOf(word)) << 4);
+}
+
+/** Keys are looked for from the start of a cache line on, whose four slots are compared at once. */
+// @ts-ignore: decorator
+@inline
+function startOf(hash: u64, mask: u32): u32 {
+  return <u32>hash & mask & ~3;
+}
+
+/** The row beside `key` in a group of four slots, 0 when the key is not there. */
+// @ts-ignore: decorator
+@inline
+function matchGroup(group: usize, key: u64): u32 {
+  const wanted = i64x2.splat(key);
+  const a = matchSlot(v128.load(group), wanted);
+  const b = matchSlot(v128.load(group, 16), wanted);
+  const c = matchSlot(v128.load(group, 32), wanted);
+  const d = matchSlot(v128.load(group, 48), wanted);
+  return i32x4.extract_lane(v128.or(v128.or(a, b), v128.or(c, d)), 2);
+}
+
+// @ts-ignore: decorator
+@inline
+function matchSlot(slot: v128, wanted: v128): v128 {
+  const equal = i64x2.eq(slot, wanted);
+  return v128.and(slot, v128.shuffle<i64>(equal, equal, 0, 0));
+}
+
 /**
  * Rows of `n` keys into `rows`; a missing key is inserted or gets the zero row. Returns how many were done: fewer than `n`
  * when the state's STATUS asks for something first.
@@ -43,25 +77,23 @@ export function lookup(control: usize, state: usize, keys: usize, n: u32, rows: 
 
 function lookupBlocks(control: usize, state: usize, keys: usize, n: u32, rows: usize, insert: bool): u32 {
   const segments = <usize>load<u32>(control, SEGMENTS);
-  const scratch = state + SLOT_SCRATCH;
+  let unusual: u32 = 0;
   for (let from: u32 = 0; from < n; from += BLOCK) {
     const count = min<u32>(BLOCK, n - from);
-    let touched: u32 = 0;
-    for (let i: u32 = 0; i < count; i++) {
-      const hash = mix64(load<u64>(keys + (i << 3)));
-      const word = load<u32>(segments + (<usize>(hash >> (64 - SEGMENT_BITS)) << 2));
-      const slot = arrayOf(word) + ARRAY_HEADER + ((<u32>hash & maskOf(word)) << 4);
-      touched |= load<u32>(slot, 8);
-      store<u32>(scratch + (i << 2), slot);
-    }
-    store<u32>(scratch + (BLOCK << 2), touched);
+    if (unusual > <u32>(BLOCK / 4)) store<u32>(state, touch(segments, keys, count), TOUCHED);
+    unusual = 0;
     for (let i: u32 = 0; i < count; i++) {
       const key = load<u64>(keys + (i << 3));
-      const slot = <usize>load<u32>(scratch + (i << 2));
-      let row = load<u32>(slot, 8);
-      if (load<u64>(slot) != key || row <= <u32>MOVED) {
-        row = key == 0 ? load<u32>(control, ZERO_ROW) : find(control, state, key, insert);
-        if (row == 0) return from + i;
+      const group = groupOf(segments, key);
+      let row = matchGroup(group, key);
+      if (row <= <u32>MOVED) {
+        // A group fills in order: behind one that is not full there is nothing to find.
+        if (load<u64>(group, GROUP_BYTES - SLOT_BYTES) != 0) row = matchGroup(group + GROUP_BYTES, key);
+        if (row <= <u32>MOVED) {
+          row = key == 0 ? load<u32>(control, ZERO_ROW) : find(control, state, key, insert);
+          if (row == 0) return from + i;
+          unusual++;
+        }
       }
       store<u32>(rows + (i << 2), row);
     }
@@ -69,6 +101,16 @@ function lookupBlocks(control: usize, state: usize, keys: usize, n: u32, rows: u
     rows += BLOCK << 2;
   }
   return n;
+}
+
+/**
+ * Loads the first groups of all keys, so that their cache misses overlap: inserts cannot do that by themselves, since an
+ * atomic exchange waits for all before it.
+ */
+function touch(segments: usize, keys: usize, n: u32): u32 {
+  let touched: u32 = 0;
+  for (const end = keys + (n << 3); keys < end; keys += 8) touched |= load<u32>(groupOf(segments, load<u64>(keys)), 8);
+  return touched;
 }
 
 /** The row of one key, whatever the index is going through; 0 when the state's STATUS asks for something first. */
@@ -94,7 +136,7 @@ function find(control: usize, state: usize, key: u64, insert: bool): u32 {
 function findOnly(zeroRow: u32, key: u64, hash: u64, word: u32): u32 {
   const slots = arrayOf(word) + ARRAY_HEADER;
   const mask = maskOf(word);
-  let position = <u32>hash & mask;
+  let position = startOf(hash, mask);
   for (let probes: u32 = 0; probes <= mask; probes++) {
     const slot = slots + (position << 4);
     const found = atomic.load<u64>(slot);
@@ -114,7 +156,7 @@ function findOrInsert(control: usize, state: usize, key: u64, hash: u64, word: u
   const array = arrayOf(word);
   const slots = array + ARRAY_HEADER;
   const mask = maskOf(word);
-  let position = <u32>hash & mask;
+  let position = startOf(hash, mask);
   for (let probes: u32 = 0; probes <= mask; probes++) {
     const slot = slots + (position << 4);
     let found = atomic.load<u64>(slot);
@@ -154,11 +196,11 @@ function publish(control: usize, state: usize, key: u64, slot: usize): u32 {
   const winner = atomic.cmpxchg<u32>(slot, 0, <u32>(row >> 4), 8);
   if (winner != 0) return winner;
   const keyPlace = <usize>load<u32>(state, FREE_KEY);
-  atomic.store<u64>(keyPlace, key);
+  store<u64>(keyPlace, key);
   store<u32>(state, <u32>(keyPlace + 8), FREE_KEY);
   store<u32>(state, <u32>(row + load<u32>(control, STRIDE)), FREE_ROW);
   store<u32>(state, load<u32>(state, FREE_COUNT) - 1, FREE_COUNT);
-  atomic.store<u32>(state, load<u32>(state, INSERTED) + 1, INSERTED);
+  store<u32>(state, load<u32>(state, INSERTED) + 1, INSERTED);
   return <u32>(row >> 4);
 }
 
@@ -211,7 +253,7 @@ export function grow(control: usize, segment: u32, next: usize, log2: u32): void
     }
     const row = atomic.cmpxchg<u32>(slot, 0, MOVED, 8);
     if (row == 0) continue;
-    let position = <u32>mix64(key) & mask;
+    let position = startOf(mix64(key), mask);
     while (load<u64>(next + ARRAY_HEADER + (position << 4)) != 0) position = (position + 1) & mask;
     store<u64>(next + ARRAY_HEADER + (position << 4), key);
     store<u32>(next + ARRAY_HEADER + (position << 4), row, 8);

@@ -12,7 +12,15 @@ import {
   type TableSpec,
   validateSpec,
 } from "./spec.ts";
-import { createControl, disposeControl, type IndexKernel, type RowsKernel, statesOf, takeState } from "./storage.ts";
+import {
+  arrayBytes,
+  createControl,
+  disposeControl,
+  type IndexKernel,
+  type RowsKernel,
+  statesOf,
+  takeState,
+} from "./storage.ts";
 
 /** What another thread needs to attach: plain data. */
 export interface TableHandle {
@@ -228,7 +236,7 @@ export class Table {
       const old = (word % 2 ** C.ARRAY_BITS) * 64;
       const slots = 2 ** log2;
       if (Atomics.load(this.heap.u32(old + C.ARRAY_COUNT, 1), 0) * 4 <= slots * 3) return;
-      const next = this.heap.alloc(C.ARRAY_HEADER + 2 * slots * C.SLOT_BYTES);
+      const next = this.heap.alloc(arrayBytes(log2 + 1));
       this.#index.grow(this.handle.control, segment, next, log2 + 1);
       this.#retire(old);
     } finally {
