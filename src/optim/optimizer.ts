@@ -45,13 +45,21 @@ const schemas = {
     epsilon: z.number().positive().default(1e-8),
     weightDecay: nonnegative.default(0.01),
   }),
-  /** FTRL-proximal with per-coordinate rates (McMahan et al. 2013); the usual choice for a wide, sparse, linear part. */
-  ftrl: z.strictObject({
-    lr: rate(0.05),
-    beta: nonnegative.default(1),
-    l1: nonnegative.default(0),
-    l2: nonnegative.default(0),
-  }),
+  /**
+   * FTRL-proximal with per-coordinate rates (McMahan et al. 2013); the usual choice for a wide, sparse, linear part. Its
+   * rate is constant: weights are computed anew from sums over all steps, so a rate that decays would shrink them to 0.
+   */
+  ftrl: z
+    .strictObject({
+      lr: z.number().positive().default(0.05),
+      beta: nonnegative.default(1),
+      l1: nonnegative.default(0),
+      l2: nonnegative.default(0),
+    })
+    .refine(({ beta, l2 }) => beta + l2 > 0, {
+      message: "must be above 0 where l2 is 0: a weight without gradient would be 0/0",
+      path: ["beta"],
+    }),
 } as const;
 
 type Schemas = typeof schemas;
