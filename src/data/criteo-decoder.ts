@@ -12,6 +12,7 @@ interface CriteoKernel {
   parse(
     from: number,
     end: number,
+    labelled: number,
     labels: number,
     dense: number,
     ids: number,
@@ -26,6 +27,7 @@ interface CriteoKernel {
 export class CriteoParser {
   readonly #kernel: CriteoKernel;
   readonly #heap: Heap;
+  readonly #labelled: boolean;
   readonly #label: number;
   readonly #dense: number;
   readonly #categorical: number;
@@ -35,6 +37,7 @@ export class CriteoParser {
   constructor(heap: Heap, spec: CriteoSpec, layout: BatchLayout) {
     this.#heap = heap;
     this.#kernel = instantiate<CriteoKernel>("parse-criteo", heap);
+    this.#labelled = spec.labels;
     this.#label = columnOf(layout, "label").offset;
     this.#dense = columnOf(layout, "dense").offset;
     this.#categorical = columnOf(layout, "categorical").offset;
@@ -47,6 +50,7 @@ export class CriteoParser {
     return this.#kernel.parse(
       from,
       end,
+      this.#labelled ? 1 : 0,
       address + this.#label,
       address + this.#dense,
       address + this.#categorical,
@@ -82,9 +86,11 @@ export class CriteoParser {
 class CriteoDecoder implements Decoder {
   readonly #blocks: TextBlocks;
   readonly #parser: CriteoParser;
+  readonly #labelled: boolean;
   readonly #onBadLine: OnBadLine;
 
   constructor(heap: Heap, spec: CriteoSpec, layout: BatchLayout, onBadLine: OnBadLine) {
+    this.#labelled = spec.labels;
     this.#blocks = new TextBlocks(heap);
     this.#parser = new CriteoParser(heap, spec, layout);
     this.#onBadLine = onBadLine;
@@ -103,7 +109,7 @@ class CriteoDecoder implements Decoder {
       blocks.begin = parser.at;
       if (!parser.atBadLine) continue;
       const { text, next } = parser.line(blocks.end);
-      this.#onBadLine({ offset: blocks.offsetOf(blocks.begin), problem: criteoProblem(text) });
+      this.#onBadLine({ offset: blocks.offsetOf(blocks.begin), problem: criteoProblem(text, this.#labelled) });
       blocks.begin = next;
     }
     return rows;
@@ -134,26 +140,29 @@ class CriteoDecoder implements Decoder {
 export const newCriteoDecoder: NewDecoder = (heap, spec, layout, onBadLine) =>
   new CriteoDecoder(heap, spec as CriteoSpec, layout, onBadLine);
 
-const FIELDS = 1 + CRITEO_DENSE + CRITEO_CATEGORICAL;
-
 /** What a line that the kernel refused does wrong. */
-export function criteoProblem(line: string): string {
+export function criteoProblem(line: string, labelled = true): string {
   const text = line.endsWith("\r") ? line.slice(0, -1) : line;
   const fields = text.split("\t");
   const label = fields[0]!;
-  if (label !== "0" && label !== "1") return `column 1 (label): expected 0 or 1, found ${quoted(label)}`;
-  if (fields.length !== FIELDS) {
-    return `expected ${FIELDS} tab-separated fields (label, ${CRITEO_DENSE} integers, ${CRITEO_CATEGORICAL} categories), found ${fields.length} in ${quoted(text)}`;
+  if (labelled && label !== "0" && label !== "1") {
+    return `column 1 (label): expected 0 or 1, found ${quoted(label)}`;
   }
-  for (let column = 1; column < FIELDS; column++) {
+  const first = labelled ? 1 : 0;
+  const expected = first + CRITEO_DENSE + CRITEO_CATEGORICAL;
+  if (fields.length !== expected) {
+    return `expected ${expected} tab-separated fields (${labelled ? "label, " : ""}${CRITEO_DENSE} integers, ${CRITEO_CATEGORICAL} categories), found ${fields.length} in ${quoted(text)}`;
+  }
+  for (let column = first; column < expected; column++) {
     const field = fields[column]!;
-    if (column > CRITEO_DENSE) {
+    const category = column - first - CRITEO_DENSE + 1;
+    if (category > 0) {
       const control = [...field].find((character) => character < "\u000e");
       if (control === undefined) continue;
-      return `column ${column + 1} (category ${column - CRITEO_DENSE}): expected text without control characters, found ${quoted(field)}`;
+      return `column ${column + 1} (category ${category}): expected text without control characters, found ${quoted(field)}`;
     }
     if (!/^(-?[0-9]{1,18})?$/.test(field)) {
-      return `column ${column + 1} (integer ${column}): expected an integer of at most 18 digits or nothing, found ${quoted(field)}`;
+      return `column ${column + 1} (integer ${column - first + 1}): expected an integer of at most 18 digits or nothing, found ${quoted(field)}`;
     }
   }
   return `cannot be parsed: ${quoted(text)}`;

@@ -131,6 +131,39 @@ describe("the Criteo kernel", () => {
   });
 });
 
+describe("Criteo lines without labels", () => {
+  const unlabelled = (line: string): string => line.slice(line.indexOf("\t") + 1);
+
+  it("give the rows of the labelled lines, with label 0", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { minLength: 1, maxLength: 8 }), async (lines) => {
+        const path = folder.write("unlabelled.tsv", lines.map(unlabelled).join("\n"));
+        const rows = await decodeAll(heap, criteo(path, { labels: false }));
+        expect(rows.length).toBe(lines.length);
+        lines.forEach((labelled, i) => {
+          expectRow(rows[i]!, { ...parseNaively(labelled), label: [0] });
+        });
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("are named by their own columns when they are bad", async () => {
+    const good = unlabelled(numberedLines(1)[0]!);
+    const bad = [
+      [`0\t${good}`, "expected 39 tab-separated fields (13 integers, 26 categories), found 40"],
+      [good.split("\t").with(0, "x").join("\t"), "column 1 (integer 1): expected an integer of at most 18 digits"],
+      [good.split("\t").with(13, "\0").join("\t"), "column 14 (category 1): expected text without control"],
+    ] as const;
+    const path = folder.write("bad-unlabelled.tsv", bad.map(([text]) => `${text}\n${good}\n`).join(""));
+    const badLines: BadLine[] = [];
+    expect((await decodeAll(heap, criteo(path, { labels: false }), { badLines })).length).toBe(3);
+    bad.forEach(([, problem], i) => {
+      expect(badLines[i]!.problem).toContain(problem);
+    });
+  });
+});
+
 describe("bad Criteo lines", () => {
   const good = numberedLines(1)[0]!;
   const withField = (index: number, value: string): string => good.split("\t").with(index, value).join("\t");

@@ -55,7 +55,7 @@ function featureWidths(spec: DatasetSpec): FeatureWidths {
 }
 
 /**
- * Tab-separated Criteo rows: label, 13 integers, 26 categories, each possibly empty; plain or gzip.
+ * Tab-separated Criteo rows: label (unless `labels` is false), 13 integers, 26 categories, each possibly empty; plain or gzip.
  * Integers become ln(1 + x), negative and missing ones 0. Categories become ids by `featureId`.
  * @param patterns file names or globs
  */

@@ -30,11 +30,13 @@ function textLength(at: usize): usize {
 }
 
 /**
- * Parses up to `maxRows` lines of [from, end) into the batch's rows `row`…; blank lines do not count. Returns the rows;
+ * Parses up to `maxRows` lines of [from, end) into the batch's rows `row`…; blank lines do not count. Without `labelled`
+ * the lines start with the integers, and labels are 0. Returns the rows;
  * `result` gets the address after the last good line, then 1 if the line there is bad, else 0.
  */
 export function parse(
-  from: usize, end: usize, labels: usize, dense: usize, ids: usize, row: usize, maxRows: i32, buckets: u64, result: usize,
+  from: usize, end: usize, labelled: bool, labels: usize, dense: usize, ids: usize, row: usize, maxRows: i32, buckets: u64,
+  result: usize,
 ): i32 {
   let p = from;
   let rows: i32 = 0;
@@ -59,9 +61,13 @@ export function parse(
     }
     if (rows == maxRows) break;
     bad = 1;
-    if (first - 48 > 1 || load<u8>(p, 1) != TAB) break;
-    store<f32>(labels, <f32>(first - 48));
-    p += 2;
+    if (labelled) {
+      if (first - 48 > 1 || load<u8>(p, 1) != TAB) break;
+      store<f32>(labels, <f32>(first - 48));
+      p += 2;
+    } else {
+      store<f32>(labels, 0);
+    }
 
     let field: i32 = 0;
     for (; field < DENSE; field++) {

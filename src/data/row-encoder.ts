@@ -117,7 +117,7 @@ class CriteoRows implements RowFormat {
   readonly #heap: Heap;
 
   constructor(heap: Heap, spec: CriteoSpec, layout: BatchLayout) {
-    this.#parser = new CriteoParser(heap, spec, layout);
+    this.#parser = new CriteoParser(heap, { ...spec, labels: true }, layout);
     this.#batch = layout.batch;
     this.#heap = heap;
   }

@@ -33,7 +33,12 @@ const kept = {
     .default({ rank: 0, worldSize: 1 }),
 };
 
-export const criteoOptions = z.strictObject({ ...common, ...text });
+export const criteoOptions = z.strictObject({
+  ...common,
+  ...text,
+  /** False where lines have no label, as in the test set of the challenge: 39 fields instead of 40. */
+  labels: z.boolean().default(true),
+});
 export const csvOptions = z
   .strictObject({
     ...common,
