@@ -1,12 +1,12 @@
 // The threads behind a pipeline: started, paused, asked what is left, stopped.
-import { Worker } from "node:worker_threads";
-import { type Heap, moduleUrl } from "../memory/index.ts";
+import type { Heap } from "../memory/index.ts";
 import { DataError } from "./errors.ts";
 import type { DataFile } from "./files.ts";
 import type { BatchLayout } from "./layout.ts";
 import type { BadLines, Pipeline, PipelineState, Progress } from "./pipeline.ts";
 import { REPORTED_LINES } from "./reader.ts";
-import type { ReaderMessage, ReaderThreadData } from "./reader-worker.ts";
+import { runReader } from "./reader-threads.ts";
+import type { ReaderMessage } from "./reader-worker.ts";
 import {
   ACTIVE,
   COMMAND,
@@ -51,7 +51,6 @@ export class ReaderPool implements Pipeline {
   readonly finished: Promise<void>;
   readonly #rings: Rings;
   readonly #work: PoolWork;
-  readonly #workers: Worker[];
   readonly #exits: Promise<void>[];
   readonly #badLines: string[] = [];
   #error: unknown;
@@ -64,14 +63,10 @@ export class ReaderPool implements Pipeline {
     this.handle = rings.handle;
     this.layout = rings.handle.layout;
     const { spec, files, units } = work;
-    this.#workers = Array.from({ length: rings.handle.readers }, (_, reader) => {
-      const workerData: ReaderThreadData = {
-        memory: heap.memory,
-        work: { handle: rings.handle, spec, files, units, reader },
-      };
-      return new Worker(moduleUrl(import.meta.url, "./reader-worker"), { workerData, name: `reader-${reader}` });
+    this.#exits = Array.from({ length: rings.handle.readers }, (_, reader) => {
+      const task = { memory: heap.memory, work: { handle: rings.handle, spec, files, units, reader } };
+      return runReader(task, (message) => this.#receive(message)).catch((error) => this.#die(error));
     });
-    this.#exits = this.#workers.map((worker) => this.#watch(worker));
     this.finished = Promise.all(this.#exits).then(() => {
       if (this.#error !== undefined) throw this.#error;
     });
@@ -79,22 +74,13 @@ export class ReaderPool implements Pipeline {
     this.finished.catch(() => undefined);
   }
 
-  #watch(worker: Worker): Promise<void> {
-    worker.on("message", (message: ReaderMessage) => {
-      if (message.type === "badLine") {
-        if (this.#badLines.length < REPORTED_LINES) this.#badLines.push(message.text);
-        return;
-      }
+  #receive(message: ReaderMessage): void {
+    if (message.type === "badLine") {
+      if (this.#badLines.length < REPORTED_LINES) this.#badLines.push(message.text);
+    } else if (message.type === "error") {
       const { place, error } = message;
       this.#die(place === undefined ? error : new DataError(place.problem, place.file, place.line));
-    });
-    return new Promise((resolve) => {
-      worker.on("error", (error) => this.#die(error));
-      worker.on("exit", (code) => {
-        if (code !== 0) this.#die(new Error(`a reader thread ended with exit code ${code}`));
-        resolve();
-      });
-    });
+    }
   }
 
   /** Ends the queues, also where a thread died without saying goodbye. */
@@ -216,7 +202,7 @@ export class ReaderPool implements Pipeline {
   }
 
   #readers(): Float64Array[] {
-    return this.#workers.map((_, reader) => this.#rings.reader(reader));
+    return Array.from({ length: this.handle.readers }, (_, reader) => this.#rings.reader(reader));
   }
 
   #sum(field: number): number {

@@ -75,6 +75,14 @@ export class TableEncoder {
     this.#rows = rows;
     this.#columns = columns;
     this.#numbers.clear();
+    // Filters come first: what else is wrong with a row that they drop does not matter.
+    for (const filter of this.#where) {
+      if (!("column" in filter)) continue;
+      const asTime = typeof filter.from === "string" || typeof filter.to === "string";
+      const values = asTime ? this.#time(filter.column, 1) : this.#number(filter.column);
+      const from = boundOf(filter.from, Number.NEGATIVE_INFINITY);
+      this.#kernel.filterRange(values, rows, from, boundOf(filter.to, Number.POSITIVE_INFINITY), this.codes);
+    }
     const { label, dense } = this.#schema;
     if (label !== undefined && label.equals === undefined) {
       this.#kernel.requireLabel(this.#number(label.column), rows, this.codes);
@@ -83,13 +91,6 @@ export class TableEncoder {
     for (const single of allSingles(this.#schema)) {
       const name = typeof single === "string" ? single : single.column;
       if (name in this.#schema.derived || (typeof single === "object" && "bucketize" in single)) this.#number(name);
-    }
-    for (const filter of this.#where) {
-      if (!("column" in filter)) continue;
-      const asTime = typeof filter.from === "string" || typeof filter.to === "string";
-      const values = asTime ? this.#time(filter.column, 1) : this.#number(filter.column);
-      const from = boundOf(filter.from, Number.NEGATIVE_INFINITY);
-      this.#kernel.filterRange(values, rows, from, boundOf(filter.to, Number.POSITIVE_INFINITY), this.codes);
     }
     return this.#kernel.selectRows(this.codes, rows, this.#selected);
   }
