@@ -15,7 +15,7 @@ const columns = {
   /** Numeric columns a row (Criteo: 13). */
   dense: count.default(0),
   /** Names of multi-valued columns. */
-  bags: z.array(z.string().min(1)).default([]),
+  bags: z.array(z.string().min(1)).readonly().default([]),
   /** Seed of the embeddings' start values. */
   seed: count.default(1),
 };
@@ -26,7 +26,7 @@ const embedding = {
   embeddingScale: z.number().nonnegative().default(0.01),
 };
 const deep = {
-  hidden: z.array(units).min(1).default([400, 400, 400]),
+  hidden: z.array(units).min(1).readonly().default([400, 400, 400]),
   activation: z.enum(["relu", "sigmoid", "tanh"]).default("relu"),
   norm: z.enum(["none", "batch", "layer"]).default("none"),
   dropout: z.number().min(0).lt(1).default(0),
