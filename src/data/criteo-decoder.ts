@@ -127,8 +127,8 @@ class CriteoDecoder implements Decoder {
     return this.#blocks.fileBytes;
   }
 
-  close(): Promise<void> {
-    return this.#blocks.close();
+  close(): void {
+    this.#blocks.close();
   }
 
   free(): void {

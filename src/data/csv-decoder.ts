@@ -257,8 +257,8 @@ class CsvDecoder implements Decoder {
     return this.#blocks.fileBytes;
   }
 
-  close(): Promise<void> {
-    return this.#blocks.close();
+  close(): void {
+    this.#blocks.close();
   }
 
   free(): void {

@@ -19,7 +19,7 @@ export interface Decoder {
   readonly position: number;
   /** Bytes of the file read since `open`, for progress. */
   readonly fileBytes: number;
-  close(): Promise<void>;
+  close(): void;
   free(): void;
 }
 

@@ -2,7 +2,7 @@
 export { criteo, csv, Dataset, parquet } from "./dataset.ts";
 export { DataError } from "./errors.ts";
 export { crossId, featureId } from "./feature-hash.ts";
-export { expandPatterns } from "./files.ts";
+export { type DataFile, expandPatterns, inspect } from "./files.ts";
 export { type Generated, type GenerateOptions, generateCriteo } from "./generate.ts";
 export { type BatchColumn, type BatchLayout, columnOf } from "./layout.ts";
 export {

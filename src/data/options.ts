@@ -22,7 +22,9 @@ function deepest(issue: Issue): Issue[] {
   const depth = (branch: Issue[]): number =>
     Math.max(...branch.map(({ path, code }) => 2 * path.length - (code === "invalid_type" ? 1 : 0)), 0);
   const best = branches.reduce<Issue[]>((a, b) => (depth(b) > depth(a) ? b : a), []);
-  return best.some(({ path, code }) => path.length > issue.path.length || code !== "invalid_type") ? best : [issue];
+  const shallow = ({ path, code }: Issue): boolean =>
+    path.length === issue.path.length && (code === "invalid_type" || code === "invalid_value");
+  return best.every(shallow) ? [issue] : best;
 }
 
 function describe(issue: Issue, value: unknown): string {

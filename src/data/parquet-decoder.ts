@@ -207,7 +207,7 @@ class ParquetDecoder implements Decoder {
     return (this.#decoded - this.#range.start) * this.#bytesPerRow;
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#file?.close();
     this.#file = undefined;
   }

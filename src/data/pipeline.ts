@@ -81,7 +81,10 @@ export interface Pipeline {
   readonly finished: Promise<void>;
   progress(): Progress;
   badLines(): BadLines;
-  /** Resolves when every reader stands still between two batches. Queues then end once their rings are empty. */
+  /**
+   * Resolves when every reader stands still between two batches. Queues then end once their rings are empty. Readers that
+   * mix rows first give out the rows of their window, so trainers must go on taking batches.
+   */
   pause(): Promise<void>;
   /** Goes on after `pause`. */
   continue(): void;
@@ -115,7 +118,14 @@ export async function openPipeline(heap: Heap, dataset: Dataset, options: Pipeli
     Atomics.store(rings.words, SEQUENCE, chosen.resume.delivered);
     Atomics.store(rings.words, RELEASED, chosen.resume.delivered);
   }
-  return new ReaderPool(heap, rings, { spec, files, units, rowsBefore: chosen.resume?.rows ?? 0 });
+  const mixed = mixEpoch(seed, chosen.epoch);
+  return new ReaderPool(heap, rings, {
+    spec,
+    files,
+    units,
+    rowsBefore: chosen.resume?.rows ?? 0,
+    ...(mixed === undefined || spec.shuffleWindow === 0 ? {} : { shuffle: { rows: spec.shuffleWindow, seed: mixed } }),
+  });
 }
 
 function freshWork(spec: DatasetSpec, seed: number | undefined): { files: DataFile[]; units: FileRange[] } {

@@ -4,6 +4,7 @@ import { DataError } from "./errors.ts";
 import type { DataFile } from "./files.ts";
 import type { BatchLayout } from "./layout.ts";
 import type { BadLines, Pipeline, PipelineState, Progress } from "./pipeline.ts";
+import type { ReaderWork } from "./reader.ts";
 import { REPORTED_LINES } from "./reader.ts";
 import { runReader } from "./reader-threads.ts";
 import type { ReaderMessage } from "./reader-worker.ts";
@@ -43,6 +44,7 @@ export interface PoolWork {
   readonly units: readonly FileRange[];
   /** Rows delivered before this run was resumed. */
   readonly rowsBefore: number;
+  readonly shuffle?: NonNullable<ReaderWork["shuffle"]>;
 }
 
 export class ReaderPool implements Pipeline {
@@ -62,9 +64,10 @@ export class ReaderPool implements Pipeline {
     this.#work = work;
     this.handle = rings.handle;
     this.layout = rings.handle.layout;
-    const { spec, files, units } = work;
+    const { spec, files, units, shuffle } = work;
+    const mixing = shuffle === undefined ? {} : { shuffle };
     this.#exits = Array.from({ length: rings.handle.readers }, (_, reader) => {
-      const task = { memory: heap.memory, work: { handle: rings.handle, spec, files, units, reader } };
+      const task = { memory: heap.memory, work: { handle: rings.handle, spec, files, units, reader, ...mixing } };
       return runReader(task, (message) => this.#receive(message)).catch((error) => this.#die(error));
     });
     this.finished = Promise.all(this.#exits).then(() => {
@@ -145,6 +148,11 @@ export class ReaderPool implements Pipeline {
     const { words } = this.#rings;
     const { files, units } = this.#work;
     const slots = this.#undelivered();
+    if (this.#work.shuffle !== undefined && slots.length > 0) {
+      throw new Error(
+        `state: ${slots.length} batches of mixed rows are not released yet, and only trainers can finish them; take batches until the queues end, or use shuffleWindow: 0`,
+      );
+    }
     const inSlots = slots.flatMap((slot) => this.#rings.ranges(slot));
     const inReaders = this.#readers()
       .filter((fields) => fields[READER_STATUS] === STATUS_PARKED && fields[READER_FILE]! >= 0)

@@ -34,6 +34,7 @@ import {
   STATUS_RUNNING,
   STOP,
 } from "./ring.ts";
+import { ShuffleWindow } from "./shuffle-window.ts";
 import type { DatasetSpec } from "./spec.ts";
 import { lineNumber } from "./text-blocks.ts";
 
@@ -44,6 +45,8 @@ export interface ReaderWork {
   readonly files: readonly DataFile[];
   readonly units: readonly FileRange[];
   readonly reader: number;
+  /** Mix rows among this many, by this seed. */
+  readonly shuffle?: { readonly rows: number; readonly seed: number };
 }
 
 /** Bad lines that are described in full; later ones are only counted. */
@@ -57,6 +60,7 @@ export class Reader {
   readonly #heap: Heap;
   readonly #report: (line: string) => void;
   readonly #badLines: { file: DataFile; line: BadLine }[] = [];
+  readonly #window: ShuffleWindow | undefined;
   #unit: FileRange | undefined;
   #bytesBefore = 0;
 
@@ -66,7 +70,9 @@ export class Reader {
     this.#report = report;
     this.#rings = new Rings(heap, work.handle);
     this.#stats = this.#rings.reader(work.reader);
-    this.#decoder = newDecoder(heap, work.spec, work.handle.layout, (line) => this.#onBadLine(line));
+    const { layout } = work.handle;
+    this.#window = work.shuffle === undefined ? undefined : new ShuffleWindow(heap, layout, work.shuffle.rows);
+    this.#decoder = newDecoder(heap, work.spec, this.#window?.layout ?? layout, (line) => this.#onBadLine(line));
     this.#heap = heap;
   }
 
@@ -85,39 +91,74 @@ export class Reader {
       Atomics.notify(words, FREED);
       throw await this.#located(error);
     } finally {
-      await this.#decoder.close();
+      this.#decoder.close();
       this.#decoder.free();
+      this.#window?.free();
     }
   }
 
   /** Fills and publishes one slot; false when there is nothing more to do. */
   async #batch(): Promise<boolean> {
-    const slot = this.#acquire();
+    const window = this.#window;
+    // Rows of a window that is begun go out before a pause: what is left is then a matter of places in files again.
+    const slot = this.#acquire(window !== undefined && window.left > 0);
     if (slot < 0) return this.#park();
-    const { layout } = this.#work.handle;
     const address = this.#rings.address(slot);
-    const decoder = this.#decoder;
     this.#rings.header(slot)[RANGES] = 0;
-    let rows = 0;
-    while (rows < layout.batch) {
-      if (this.#unit === undefined && !(await this.#claim())) break;
-      const from = decoder.position;
-      const filled = decoder.fill(address, rows, layout.batch - rows);
-      rows += filled;
-      if (filled > 0) this.#rings.addRange(slot, this.#unit!.file, from, decoder.position);
-      else if (!(await this.#advance())) await this.#finishUnit();
+    let rows: number;
+    if (window === undefined) {
+      rows = await this.#decode(address, this.#work.handle.layout.batch, (file, start, end) =>
+        this.#rings.addRange(slot, file, start, end),
+      );
+    } else {
+      if (window.left === 0) await this.#fillWindow(window);
+      rows = window.take(address);
     }
     this.#stats[READER_ROWS]! += rows;
     this.#publish(slot, rows);
     return rows > 0;
   }
 
-  /** A free slot, marked as being filled; −1 when the pipeline is to pause or stop. Blocks while all slots are in use. */
-  #acquire(): number {
+  /** Decodes up to `most` rows to the address; fewer at the end of the data. */
+  async #decode(
+    address: number,
+    most: number,
+    onRange: (file: number, start: number, end: number) => void,
+  ): Promise<number> {
+    const decoder = this.#decoder;
+    let rows = 0;
+    while (rows < most) {
+      if (this.#unit === undefined && !(await this.#claim())) break;
+      const from = decoder.position;
+      const filled = decoder.fill(address, rows, most - rows);
+      rows += filled;
+      if (filled > 0) onRange(this.#unit!.file, from, decoder.position);
+      else if (!(await this.#advance())) this.#finishUnit();
+    }
+    return rows;
+  }
+
+  /** The place of its first row decides a window's order, so that a resumed run mixes as it would have. */
+  async #fillWindow(window: ShuffleWindow): Promise<void> {
+    let seed = this.#work.shuffle!.seed;
+    let first = true;
+    const rows = await this.#decode(window.address, window.capacity, (file, start) => {
+      if (first) seed = (seed ^ Math.imul(file + 1, 0x9e3779b1) ^ Math.imul(start % 2 ** 32, 0x85ebca6b)) >>> 0;
+      first = false;
+    });
+    window.filled(rows, seed);
+  }
+
+  /**
+   * A free slot, marked as being filled. Blocks while all slots are in use.
+   * @returns −1 when the pipeline is to stop, or to pause and `busy` is not set
+   */
+  #acquire(busy: boolean): number {
     const { words } = this.#rings;
     for (;;) {
       const freed = Atomics.load(words, FREED);
-      if (Atomics.load(words, COMMAND) !== RUN) return -1;
+      const command = Atomics.load(words, COMMAND);
+      if (command === STOP || (command === PAUSE && !busy)) return -1;
       const slot = this.#findFree();
       if (slot < 0) Atomics.wait(words, FREED, freed);
       else if (Atomics.compareExchange(this.#rings.header(slot), STATE, FREE, FILLING) === FREE) return slot;
@@ -179,10 +220,10 @@ export class Reader {
     return more;
   }
 
-  async #finishUnit(): Promise<void> {
+  #finishUnit(): void {
     this.#bytesBefore += this.#decoder.fileBytes;
     this.#stats[READER_BYTES] = this.#bytesBefore;
-    await this.#decoder.close();
+    this.#decoder.close();
     this.#unit = undefined;
   }
 

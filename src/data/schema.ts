@@ -17,15 +17,20 @@ const label = z
     message: "takes one of equals, greaterThan and greaterOrEqual",
   });
 
-const transform = z.union([
-  z.literal("none"),
-  /** ln(1 + max(x, 0)) */
-  z.literal("log"),
-  /** (x − mean) / scale */
-  z.strictObject({ mean: z.number(), scale: z.number().positive() }),
-]);
+const transform = z.union(
+  [
+    z.literal("none"),
+    /** ln(1 + max(x, 0)) */
+    z.literal("log"),
+    /** (x − mean) / scale */
+    z.strictObject({ mean: z.number(), scale: z.number().positive() }),
+  ],
+  { error: 'must be "none", "log" or { mean, scale }' },
+);
 
-const dense = z.union([columnName, z.strictObject({ column: columnName, transform: transform.default("none") })]);
+const dense = z.union([columnName, z.strictObject({ column: columnName, transform: transform.default("none") })], {
+  error: "must be a column or { column, transform }",
+});
 
 const bucketized = z.strictObject({
   column: columnName,
@@ -36,8 +41,12 @@ const bucketized = z.strictObject({
     .refine((bounds) => bounds.every((bound, i) => i === 0 || bound > bounds[i - 1]!), { message: "must ascend" }),
 });
 
-const single = z.union([columnName, bucketized, z.strictObject({ column: columnName })]);
-const categorical = z.union([single, z.strictObject({ cross: z.array(single).min(2) })]);
+const single = z.union([columnName, bucketized, z.strictObject({ column: columnName })], {
+  error: "must be a column, { column } or { column, bucketize }",
+});
+const categorical = z.union([single, z.strictObject({ cross: z.array(single).min(2) })], {
+  error: "must be a column, { column }, { column, bucketize } or { cross }",
+});
 
 const bag = z.strictObject({
   column: columnName,

@@ -20,8 +20,14 @@ const common = {
   order: z.enum(["fast", "file"]).default("fast"),
   /** Reader threads. */
   readers: z.int().min(1).max(64).default(1),
-  /** Seed of the order in which pieces of files are read; each epoch has its own. Without it: file order. */
+  /** Seed of the order of pieces of files and of rows; each epoch has its own. Without it: the order of the files. */
   shuffle: z.int().min(0).max(0xffffffff).optional(),
+  /** Rows among which a reader mixes, where there is a `shuffle`; 0 keeps their order within pieces of files. */
+  shuffleWindow: z
+    .int()
+    .min(0)
+    .max(2 ** 24)
+    .default(65_536),
 };
 const text = { onBadLine: z.enum(["fail", "skip"]).default("fail") };
 const kept = {
@@ -49,7 +55,7 @@ export const csvOptions = z
     columns: z.array(z.string()).min(1).optional(),
     delimiter: oneByte.default(","),
     /** False where quotes are ordinary characters. */
-    quote: z.union([oneByte, z.literal(false)]).default('"'),
+    quote: z.union([oneByte, z.literal(false)], { error: "must be one ASCII character or false" }).default('"'),
     /** Quoted fields may hold line breaks; a file is then read by one reader from its start. */
     multiline: z.boolean().default(false),
     /** Blanks around fields do not count. */

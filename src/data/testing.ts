@@ -47,7 +47,7 @@ export async function decodeAll(
         rows.push(...rowsOf(heap, layout, slot, n));
       }
     } while (await decoder.advance());
-    await decoder.close();
+    decoder.close();
   }
   decoder.free();
   heap.free(slot);

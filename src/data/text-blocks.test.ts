@@ -24,7 +24,7 @@ async function linesOf(path: string, gzip: boolean, start: number, end: number):
       }
     }
   } finally {
-    await blocks.close();
+    blocks.close();
     blocks.free();
   }
   return lines;

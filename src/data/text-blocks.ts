@@ -1,12 +1,8 @@
-// Text files as blocks of whole lines in the heap, plain or gzip, the next block being read while one is parsed.
-import { close, createReadStream, openSync, read } from "node:fs";
-import { promisify } from "node:util";
+// Text files as blocks of whole lines in the heap, plain or gzip.
+import { closeSync, createReadStream, openSync, readSync } from "node:fs";
 import { createGunzip, type Gunzip } from "node:zlib";
 import type { Heap } from "../memory/index.ts";
 import { DataError } from "./errors.ts";
-
-const readAt = promisify(read);
-const closeFile = promisify(close);
 
 /** Small enough for the second-level cache, where the parser then finds what was just read. */
 const BLOCK_BYTES = 256 * 1024;
@@ -19,10 +15,11 @@ const NEWLINE = 10;
 interface ByteSource {
   /** Bytes of the file consumed so far (compressed ones where it is compressed). */
   readonly fileBytes: number;
-  read(address: number): Promise<number>;
-  close(): Promise<void>;
+  read(address: number): number | Promise<number>;
+  close(): void;
 }
 
+/** Reads at once: the system reads ahead, and a thread of a pool would only take a core from a trainer. */
 function plainSource(heap: Heap, path: string, position: number): ByteSource {
   const fd = openSync(path, "r");
   const from = position;
@@ -30,12 +27,12 @@ function plainSource(heap: Heap, path: string, position: number): ByteSource {
     get fileBytes() {
       return position - from;
     },
-    async read(address) {
-      const { bytesRead } = await readAt(fd, heap.u8(address, BLOCK_BYTES), 0, BLOCK_BYTES, position);
+    read(address) {
+      const bytesRead = readSync(fd, heap.u8(address, BLOCK_BYTES), 0, BLOCK_BYTES, position);
       position += bytesRead;
       return bytesRead;
     },
-    close: () => closeFile(fd),
+    close: () => closeSync(fd),
   };
 }
 
@@ -63,7 +60,7 @@ function gzipSource(heap: Heap, path: string, position: number): ByteSource {
         return chunk.length;
       }
     },
-    async close() {
+    close() {
       file.destroy();
       gunzip.destroy();
     },
@@ -83,11 +80,9 @@ export class TextBlocks {
   begin = 0;
   end = 0;
   readonly #heap: Heap;
-  /** Each starts with room for an unfinished line of the block before. */
-  readonly #buffers: readonly [number, number];
-  #active = 0;
+  /** Where bytes are read to; before it is room for an unfinished line of the block before. */
+  readonly #block: number;
   #source: ByteSource | undefined;
-  #pending: Promise<number> | undefined;
   #path = "";
   #rangeEnd = 0;
   #dataEnd = 0;
@@ -99,8 +94,7 @@ export class TextBlocks {
 
   constructor(heap: Heap) {
     this.#heap = heap;
-    const bytes = LINE_LIMIT + BLOCK_BYTES + PADDING;
-    this.#buffers = [heap.alloc(bytes), heap.alloc(bytes)];
+    this.#block = heap.alloc(LINE_LIMIT + BLOCK_BYTES + PADDING) + LINE_LIMIT;
   }
 
   /** The lines whose first byte is in [start, end), offsets of the uncompressed text. */
@@ -112,11 +106,9 @@ export class TextBlocks {
     this.#rangeEnd = end;
     this.#skipLine = start > 0;
     this.#last = false;
-    this.#base = this.#buffers[this.#active]! + LINE_LIMIT;
+    this.#base = this.#block;
     this.#offset = position;
     this.begin = this.end = this.#dataEnd = this.#base;
-    this.#pending = this.#source.read(this.#buffers[1 - this.#active]! + LINE_LIMIT);
-    this.#pending.catch(() => undefined);
   }
 
   get fileBytes(): number {
@@ -152,21 +144,13 @@ export class TextBlocks {
         this.#path,
       );
     }
-    const bytes = await this.#pending!;
-    const restOffset = this.offsetOf(this.begin);
-    const previous = this.#active;
-    this.#active = 1 - previous;
-    const start = this.#buffers[this.#active]! + LINE_LIMIT;
-    this.#heap.u8(start - rest, rest).set(this.#heap.u8(this.begin, rest));
-    this.begin = start - rest;
-    this.#base = this.begin;
-    this.#offset = restOffset;
-    this.#dataEnd = start + bytes;
-    if (bytes > 0) {
-      this.#pending = this.#source!.read(this.#buffers[previous]! + LINE_LIMIT);
-      this.#pending.catch(() => undefined);
-      return;
-    }
+    const start = this.#block - rest;
+    this.#offset = this.offsetOf(this.begin);
+    this.#heap.u8(start, rest).set(this.#heap.u8(this.begin, rest));
+    this.begin = this.#base = start;
+    const bytes = await this.#source!.read(this.#block);
+    this.#dataEnd = this.#block + bytes;
+    if (bytes > 0) return;
     this.#last = true;
     const text = this.#heap.u8(this.begin, rest + 1);
     if (rest > 0 && text[rest - 1] !== NEWLINE) {
@@ -208,17 +192,14 @@ export class TextBlocks {
     return at < 0 ? -1 : address + at;
   }
 
-  async close(): Promise<void> {
-    // A read into the buffer must be over before its memory serves again.
-    await this.#pending?.catch(() => undefined);
-    await this.#source?.close();
-    this.#pending = undefined;
+  close(): void {
+    this.#source?.close();
     this.#source = undefined;
     this.#last = true;
   }
 
   free(): void {
-    for (const buffer of this.#buffers) this.#heap.free(buffer);
+    this.#heap.free(this.#block - LINE_LIMIT);
   }
 }
 
