@@ -84,12 +84,12 @@ export class ClickModel {
     const { integers, categories, missing } = this.row;
     let logit = INTERCEPT;
     for (let i = 0; i < CRITEO_DENSE; i++) {
-      integers[i] = -1;
       const weight = 0.2 * effect(this.#seed, 1000 + i) * this.#strength;
-      if (this.#random() < MISSING_INTEGERS[i]!) continue;
-      const value = Math.floor(Math.exp(this.#random() * this.#random() * INTEGER_SCALE[i]!)) - 1;
+      const absent = this.#random() < MISSING_INTEGERS[i]!;
+      const value = absent ? -1 : Math.floor(Math.exp(this.#random() * this.#random() * INTEGER_SCALE[i]!)) - 1;
       integers[i] = value;
-      logit += weight * (Math.log1p(value) - 1);
+      // As readers see it: a missing number acts like 0, so that a model of the transformed columns can be the best one.
+      logit += weight * (Math.log1p(Math.max(0, value)) - 1);
     }
     for (let j = 0; j < CRITEO_CATEGORICAL; j++) {
       missing[j] = this.#random() < MISSING[j]! ? 1 : 0;

@@ -42,7 +42,7 @@ export class Dataset {
   }
 
   /** The same data with other reading options. */
-  with(changes: Partial<Pick<DatasetSpec, "batch" | "order" | "readers" | "shuffle">>): Dataset {
+  with(changes: Partial<Pick<DatasetSpec, "batch" | "order" | "readers" | "shuffle" | "shuffleWindow">>): Dataset {
     return Dataset.from({ ...this.spec, ...changes });
   }
 }
