@@ -217,7 +217,7 @@ class CsvDecoder implements Decoder {
 
   async open(file: DataFile, range: FileRange): Promise<void> {
     this.#parser.setColumns(file.columns);
-    this.#blocks.open(file.path, file.gzip, range.start, range.end);
+    this.#blocks.open(file.path, file.gzip, range.start, range.end, range.start === file.start);
     this.#next = this.#at = this.#blocks.begin;
   }
 

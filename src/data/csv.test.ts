@@ -81,6 +81,11 @@ describe("CSV fields", () => {
     expect(rows.map((row) => row.categorical)).toEqual([ids("2"), ids("4")]);
   });
 
+  it("start after a byte order mark also where no header follows it", async () => {
+    const rows = await read("\ufeff1,2\n3,4", { categorical: ["a"] }, { header: false, columns: ["a", "b"] });
+    expect(rows.map((row) => row.categorical)).toEqual([ids("1"), ids("3")]);
+  });
+
   it("span more rows than a block and more text than a buffer", async () => {
     const lines = Array.from({ length: 5000 }, (_, i) => `${i},"${"q".repeat(i % 300)}"`);
     const rows = await read(`a,b\n${lines.join("\n")}\n`, { categorical: ["a", "b"] });

@@ -97,14 +97,14 @@ export class TextBlocks {
     this.#block = heap.alloc(LINE_LIMIT + BLOCK_BYTES + PADDING) + LINE_LIMIT;
   }
 
-  /** The lines whose first byte is in [start, end), offsets of the uncompressed text. */
-  open(path: string, gzip: boolean, start: number, end: number): void {
+  /** The lines whose first byte is in [start, end), offsets of the uncompressed text; `isLineStart`: one is at `start`. */
+  open(path: string, gzip: boolean, start: number, end: number, isLineStart = start === 0): void {
     // One byte early: if it is a line break, a line starts at `start`.
-    const position = Math.max(0, start - 1);
+    const position = isLineStart ? start : start - 1;
     this.#source = (gzip ? gzipSource : plainSource)(this.#heap, path, position);
     this.#path = path;
     this.#rangeEnd = end;
-    this.#skipLine = start > 0;
+    this.#skipLine = !isLineStart;
     this.#last = false;
     this.#base = this.#block;
     this.#offset = position;
