@@ -6,13 +6,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { removeCheckpoint } from "../checkpoint/index.ts";
-import { type MetricsRecord, type RunConfig, type RunSummary, writeReport } from "../report/index.ts";
+import { type MetricsRecord, parseRecords, type RunConfig, type RunSummary, writeReport } from "../report/index.ts";
 
 export class RunFolder {
   readonly path: string;
@@ -41,6 +42,23 @@ export class RunFolder {
     return new RunFolder(path);
   }
 
+  /** Replaces the configuration, for a run that goes on otherwise. */
+  configure(config: RunConfig): void {
+    this.#write("config.json", config);
+  }
+
+  /**
+   * Drops the metrics of rows beyond `samples`: what a run recorded after its last checkpoint and before it was killed, and
+   * will record again.
+   */
+  rewind(samples: number): void {
+    const path = join(this.path, "metrics.jsonl");
+    if (!existsSync(path)) return;
+    const lines = readFileSync(path, "utf8").split("\n");
+    const kept = lines.filter((line) => parseRecords(line).records.some((record) => record.samples <= samples));
+    this.#writeText("metrics.jsonl", kept.map((line) => `${line}\n`).join(""));
+  }
+
   /** Adds a line to the metrics. */
   append(record: MetricsRecord): void {
     appendFileSync(join(this.path, "metrics.jsonl"), `${JSON.stringify(record)}\n`);
@@ -53,9 +71,13 @@ export class RunFolder {
   }
 
   #write(name: string, value: unknown): void {
+    this.#writeText(name, `${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  #writeText(name: string, text: string): void {
     const path = join(this.path, name);
     const temporary = `${path}.tmp`;
-    writeFileSync(temporary, `${JSON.stringify(value, null, 2)}\n`);
+    writeFileSync(temporary, text);
     const file = openSync(temporary, "r");
     fsyncSync(file);
     closeSync(file);

@@ -7,6 +7,7 @@ export {
   adamw,
   ftrl,
   momentum,
+  optimizerNames,
   parseOptimizer,
   scalarAt,
   sgd,

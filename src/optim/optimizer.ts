@@ -64,6 +64,7 @@ const schemas = {
 
 type Schemas = typeof schemas;
 export type OptimizerName = keyof Schemas;
+export const optimizerNames = Object.keys(schemas) as readonly OptimizerName[];
 export type OptimizerOptions<K extends OptimizerName> = z.input<Schemas[K]>;
 
 /** An optimizer and its hyperparameters, as plain data. */
@@ -91,7 +92,7 @@ export const ftrl = (options?: OptimizerOptions<"ftrl">): Optimizer => make("ftr
 export function parseOptimizer(value: unknown): Optimizer {
   const name = (value as { name?: unknown } | null)?.name;
   if (typeof name !== "string" || !Object.hasOwn(schemas, name)) {
-    throw new Error(`optimizer ${JSON.stringify(name)} is unknown; choose one of ${Object.keys(schemas).join(", ")}`);
+    throw new Error(`optimizer ${JSON.stringify(name)} is unknown; choose one of ${optimizerNames.join(", ")}`);
   }
   const { name: _, ...options } = value as Record<string, unknown>;
   return make(name as OptimizerName, options as never);
