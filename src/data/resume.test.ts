@@ -128,7 +128,8 @@ describe("pausing", () => {
 
   it("refuses files that changed or went", async () => {
     const path = folder.write("changing.tsv", text);
-    const { pipeline } = await start(criteo(path));
+    // More batches than slots, so that the reader cannot have finished.
+    const { pipeline } = await start(criteo(path, { batch: 64 }));
     await pipeline.pause();
     const state = pipeline.state();
     expect(() => JSON.stringify(state)).not.toThrow();
