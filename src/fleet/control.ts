@@ -49,6 +49,11 @@ export class Control {
     return new Barrier(this.#words.subarray(BARRIER_WORD, BARRIER_WORD + Barrier.words), this.#threads);
   }
 
+  /** Lets nobody wait at the barrier any more: a thread failed, perhaps without a word. */
+  stop(): void {
+    this.barrier().stop();
+  }
+
   /** Says how many rows this thread brings to the coming step; read by the others after a barrier. */
   setRows(thread: number, rows: number): void {
     Atomics.store(this.#words, ROWS_WORD + thread, rows);

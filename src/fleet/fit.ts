@@ -11,58 +11,12 @@ import {
   type TrainRecord,
 } from "../report/index.ts";
 import { Control } from "./control.ts";
+import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
-import type { RunFolder } from "./run-folder.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
-
-export interface EarlyStop {
-  /** What must improve; default "auc". */
-  readonly metric?: "auc" | "loss";
-  /** Evaluations without improvement before training stops; default 1. */
-  readonly patience?: number;
-  /** The least change that counts; default 0. */
-  readonly minDelta?: number;
-}
-
-export interface FitOptions {
-  /** Passes over the data in all; a resumed run does those that are left. Default 1. */
-  readonly epochs?: number;
-  /** Held-out data, evaluated after each epoch. */
-  readonly validation?: Dataset;
-  /** Evaluate also whenever about this many rows have been trained on. */
-  readonly evaluateEvery?: number;
-  readonly earlyStop?: EarlyStop;
-  /** Where to keep metrics and checkpoints. */
-  readonly run?: RunFolder;
-  /** Seconds between checkpoints in the run's folder; default 300. */
-  readonly checkpointSeconds?: number;
-  /** Stops training at the next batch; `fit` then returns with `stopped: "signal"` and a state to go on from. */
-  readonly signal?: AbortSignal;
-  /** Called with every record: windows of training about twice a second, evaluations, events. */
-  readonly onRecord?: (record: MetricsRecord) => void;
-  /** Draw a progress line on standard error; default true. */
-  readonly progress?: boolean;
-  /** Measure every instruction and print where the time goes. */
-  readonly profile?: boolean;
-}
-
-export interface FitResult {
-  readonly samples: number;
-  readonly seconds: number;
-  readonly samplesPerSecond: number;
-  readonly steps: number;
-  readonly epochs: number;
-  readonly stopped: "finished" | "early-stop" | "signal";
-  /** The last evaluation, where there was held-out data. */
-  readonly evaluation?: BinaryMetrics;
-  /** Lines that were skipped, with `onBadLine: "skip"`, and the first messages. */
-  readonly badLines: { readonly count: number; readonly first: readonly string[] };
-  /** With `profile`: a table a thread. */
-  readonly profiles?: readonly string[];
-}
 
 /** How often statistics become a record and the progress line moves. */
 const RECORD_MS = 500;
@@ -177,11 +131,20 @@ class FitLoop {
     this.#control.step = start.step;
     this.#window.read();
     let pausing: Promise<void> | undefined;
+    let failure: { readonly error: unknown } | undefined;
     const pause = (): void => {
-      pausing ??= pipeline.pause();
+      if (pausing !== undefined) return;
+      pausing = pipeline.pause();
+      // Awaited below; a reader that fails before must not bring the process down.
+      pausing.catch(() => undefined);
     };
     const look = (): void => {
-      this.#record(pipeline, start);
+      try {
+        this.#record(pipeline, start);
+      } catch (error) {
+        failure ??= { error };
+        pipeline.interrupt();
+      }
       if (this.#evaluationDue() || this.#checkpointDue()) pause();
     };
     if (signal?.aborted === true) pause();
@@ -193,10 +156,14 @@ class FitLoop {
       clearInterval(timer);
       signal?.removeEventListener("abort", pause);
     }
+    if (failure !== undefined) throw failure.error;
     this.#record(pipeline, start);
     if (pausing === undefined) return true;
     await pausing;
-    return pipeline.state().ranges.length === 0;
+    if (pipeline.state().ranges.length > 0) return false;
+    // Nothing is left to read: lets the readers find that out.
+    pipeline.continue();
+    return true;
   }
 
   async #runThreads(pipeline: Pipeline): Promise<void> {
@@ -217,7 +184,10 @@ class FitLoop {
         profile,
       }),
       undefined,
-      () => pipeline.interrupt(),
+      () => {
+        pipeline.interrupt();
+        this.#control.stop();
+      },
     );
     if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
   }

@@ -1,6 +1,6 @@
 // The fleet: joining a job, trainers, and the folder that a run leaves behind.
-export type { EarlyStop, FitOptions, FitResult } from "./fit.ts";
 export { evaluationFields } from "./fit.ts";
+export type { EarlyStop, FitOptions, FitResult } from "./fit-options.ts";
 export { type InitOptions, init, type Job } from "./job.ts";
 export type { OptimizerGroups } from "./model-programs.ts";
 export { RunFolder } from "./run-folder.ts";

@@ -80,6 +80,8 @@ export interface Reply {
 
 /** Logits of some batches of the queue: of batch `sequences[i]` the rows from `starts[i]` to `starts[i + 1]`. */
 export interface ScoreMessage {
+  /** Of the request that it answers. */
+  readonly id: number;
   readonly scores: Float32Array;
   readonly sequences: readonly number[];
   readonly starts: readonly number[];

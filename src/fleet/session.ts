@@ -21,21 +21,19 @@ export class Session {
   /** Keys by which the threads know the plans. */
   readonly keys: { readonly train: string; readonly score: string; readonly update?: string };
   readonly scalars: readonly ScalarInput[];
-  readonly #job: Job;
-  readonly #arenas: readonly number[];
+  readonly #owned: AsyncDisposableStack;
 
   private constructor(
-    job: Job,
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars"> & { readonly arenas: readonly number[] },
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars">,
+    owned: AsyncDisposableStack,
   ) {
-    this.#job = job;
     this.layout = layout;
     this.parameters = parts.parameters;
     this.tables = parts.tables;
     this.keys = parts.keys;
     this.scalars = parts.scalars;
-    this.#arenas = parts.arenas;
+    this.#owned = owned;
   }
 
   static async open(
@@ -53,13 +51,23 @@ export class Session {
       syncThreads: strategy.mode === "sync" ? threads : 0,
       provider,
     });
+    // What was taken so far is freed where a later part fails.
+    await using owned = new AsyncDisposableStack();
+    const own = <T>(thing: T, free: (thing: T) => void): T => owned.adopt(thing, free);
     const { shared } = programs;
-    const parameters = new ParameterStore(heap, shared.sharedBytes, shared.parameters, programs.parameters, seed);
+    const parameters = own(
+      new ParameterStore(heap, shared.sharedBytes, shared.parameters, programs.parameters, seed),
+      (store) => store.free(),
+    );
     const tables = Object.fromEntries(
-      Object.entries(programs.tables).map(([name, spec]) => [name, Table.create(heap, spec)]),
+      Object.entries(programs.tables).map(([name, spec]) => [
+        name,
+        own(Table.create(heap, spec), (table) => table.dispose()),
+      ]),
     );
     const tableHandles = Object.fromEntries(Object.entries(tables).map(([name, { handle }]) => [name, handle]));
-    const arenaOf = ({ plan }: Prepared): number => heap.alloc(Math.max(64, plan.arenaBytes));
+    const arenaOf = ({ plan }: Prepared): number =>
+      own(heap.alloc(Math.max(64, plan.arenaBytes)), (arena) => heap.free(arena));
     // A thread trains or scores, never both: the two plans share its arena.
     const arenas = Array.from({ length: threads }, () =>
       arenaOf(
@@ -79,8 +87,17 @@ export class Session {
     };
     // Binding once here lets the provider choose its way for every shape; the threads then take the same ways.
     for (const prepared of [programs.training, programs.inference]) {
-      bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address });
+      bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address }).dispose();
     }
+    // A thread that has died, or was ended with its job, holds nothing.
+    owned.defer(() =>
+      pool
+        .all(() => ({ type: "release", keys: Object.values(keys) }))
+        .then(
+          () => undefined,
+          () => undefined,
+        ),
+    );
     const common = { type: "bind", provider: provider.describe(), tables: tableHandles } as const;
     const place = { shared: parameters.address };
     await pool.all((t) => ({ ...common, ...place, key: keys.train, prepared: programs.training, arena: arenas[t]! }));
@@ -90,13 +107,8 @@ export class Session {
       await pool.all((t) => ({ ...common, key, prepared: apply[t]!, arena: applyArenas[t]!, shared: 0 }));
     }
     const inputs = [programs.training, ...(apply ?? [])].flatMap(({ plan }) => Object.keys(plan.inputs));
-    return new Session(job, layout, {
-      parameters,
-      tables,
-      keys,
-      scalars: scalarInputs(new Set(inputs), optimizers),
-      arenas: [...arenas, ...applyArenas],
-    });
+    const scalars = scalarInputs(new Set(inputs), optimizers);
+    return new Session(layout, { parameters, tables, keys, scalars }, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */
@@ -116,11 +128,9 @@ export class Session {
     );
   }
 
-  async close(): Promise<void> {
-    await this.#job.pool.all(() => ({ type: "release", keys: Object.values(this.keys) }));
-    for (const table of Object.values(this.tables)) table.dispose();
-    for (const arena of this.#arenas) this.#job.heap.free(arena);
-    this.parameters.free();
+  /** Frees everything, in the threads too. */
+  close(): Promise<void> {
+    return this.#owned.disposeAsync();
   }
 }
 

@@ -1,10 +1,11 @@
 // The trainer: what a user calls to train, evaluate, predict, save and load one model.
 import { z } from "zod";
-import { type BatchLayout, type Dataset, openPipeline } from "../data/index.ts";
+import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
 import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer, parseOptimizer } from "../optim/index.ts";
-import { type FitOptions, type FitResult, runFit } from "./fit.ts";
+import { runFit } from "./fit.ts";
+import { checkFitOptions, type FitOptions, type FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
 import type { OptimizerGroups } from "./model-programs.ts";
 import { orderedScores } from "./predict.ts";
@@ -25,6 +26,8 @@ export interface TrainerOptions {
   readonly seed?: number;
 }
 
+const CLOSED = "closed";
+
 export class Trainer {
   readonly job: Job;
   readonly model: Model;
@@ -34,6 +37,7 @@ export class Trainer {
   /** Where training stands: the next step, epoch and rows. A checkpoint keeps it. */
   state: TrainingState = initialState;
   #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   #busy: string | undefined;
 
   /** Use `job.trainer(model, options)`. @throws for a wrong option. */
@@ -51,7 +55,12 @@ export class Trainer {
 
   /** Trains until the epochs are done, a patience runs out or a signal stops it; calling it again goes on. */
   fit(dataset: Dataset, options: FitOptions = {}): Promise<FitResult> {
-    return this.#exclusive("fit", async () => runFit(this, await this.session(dataset.layout), dataset, options));
+    return this.#exclusive("fit", async () => {
+      checkFitOptions(options);
+      const session = await this.session(dataset.layout);
+      if (options.validation !== undefined) await this.session(options.validation.layout);
+      return runFit(this, session, dataset, options);
+    });
   }
 
   /** Exact metrics over a dataset: log loss, AUC, calibration. */
@@ -74,12 +83,15 @@ export class Trainer {
 
   /** As `predict`, in pieces as they come. */
   async *predictions(dataset: Dataset): AsyncGenerator<Float32Array> {
-    const session = await this.session(dataset.layout);
-    const { heap, pool } = this.job;
-    const pipeline = await openPipeline(heap, dataset.with({ order: "file", readers: 1 }), { trainers: pool.size });
+    this.#begin("predict");
     try {
-      const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
-        this.#exclusive("predict", () =>
+      const session = await this.session(dataset.layout);
+      const { heap, pool } = this.job;
+      const { shuffle: _, ...spec } = dataset.spec;
+      const ordered = Dataset.from({ ...spec, order: "file", readers: 1 });
+      const pipeline = await openPipeline(heap, ordered, { trainers: pool.size });
+      try {
+        const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
           pool.all(
             () => ({
               type: "score",
@@ -90,12 +102,15 @@ export class Trainer {
               send: true,
             }),
             onScores,
-          ),
-        );
-      yield* orderedScores(start, () => pipeline.interrupt());
-      await pipeline.finished;
+            () => pipeline.interrupt(),
+          );
+        yield* orderedScores(start, () => pipeline.interrupt());
+        await pipeline.finished;
+      } finally {
+        await pipeline.close();
+      }
     } finally {
-      await pipeline.close();
+      this.#busy = undefined;
     }
   }
 
@@ -109,13 +124,15 @@ export class Trainer {
 
   /** Replaces everything this trainer has learnt by a checkpoint of the same model. @throws when it does not fit. */
   load(path: string): Promise<void> {
-    return this.#exclusive("load", () => loadTrainer(this, (layout) => this.session(layout), path));
+    return this.#exclusive("load", () => loadTrainer(this, (layout) => this.#anew(layout), path));
   }
 
-  /** Frees the trainer's memory. */
+  /** Frees the trainer's memory; it can no longer be used. @throws when work is under way. */
   async close(): Promise<void> {
-    await this.#session?.close();
+    if (this.#busy === CLOSED) return;
+    await this.#exclusive("close", async () => this.#session?.close());
     this.#session = undefined;
+    this.#busy = CLOSED;
   }
 
   /** Dense weights and rows of tables so far, in numbers. */
@@ -158,9 +175,13 @@ export class Trainer {
 
   /** The session for batches of this layout; the first call decides it. */
   async session(layout: BatchLayout): Promise<Session> {
-    if (this.#session === undefined) {
-      const { optimizers, strategy, seed } = this;
-      this.#session = await Session.open(this.job, this.model, layout, { optimizers, strategy, seed });
+    const { optimizers, strategy, seed } = this;
+    this.#opening ??= Session.open(this.job, this.model, layout, { optimizers, strategy, seed });
+    try {
+      this.#session = await this.#opening;
+    } catch (error) {
+      this.#opening = undefined;
+      throw error;
     }
     const own = this.#session.layout;
     if (JSON.stringify(own) !== JSON.stringify(layout)) {
@@ -171,9 +192,20 @@ export class Trainer {
     return this.#session;
   }
 
-  async #exclusive<T>(what: string, work: () => Promise<T>): Promise<T> {
+  #begin(what: string): void {
+    if (this.#busy === CLOSED) throw new Error(`${what}: this trainer is closed; make a new one`);
     if (this.#busy !== undefined) throw new Error(`${what}: this trainer is busy with ${this.#busy}; await it first`);
     this.#busy = what;
+  }
+
+  /** A fresh session: what was learnt so far is dropped. */
+  async #anew(layout: BatchLayout): Promise<Session> {
+    await this.close();
+    return this.session(layout);
+  }
+
+  async #exclusive<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#begin(what);
     try {
       return await work();
     } finally {

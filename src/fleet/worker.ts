@@ -30,6 +30,13 @@ function bindPlan({ key, prepared, provider: description, arena, shared, tables:
   plans.set(key, { prepared, arena, executable: bind(prepared, { heap, provider, arena, shared, tables: attached }) });
 }
 
+function release(keys: readonly string[]): void {
+  for (const key of keys) {
+    plans.get(key)?.executable.dispose();
+    plans.delete(key);
+  }
+}
+
 function planOf(key: string): Bound {
   const bound = plans.get(key);
   if (bound === undefined) throw new Error(`trainer thread ${thread} has no plan "${key}"`);
@@ -146,7 +153,7 @@ function train(request: TrainRequest): unknown {
 /** Predictions travel in messages of about this many batches. */
 const BATCHES_A_MESSAGE = 32;
 
-function score(request: ScoreRequest): unknown {
+function score(request: ScoreRequest, id: number): unknown {
   const bound = planOf(request.key);
   const queue = BatchQueue.attach(heap, request.queue, thread);
   const log = request.log === undefined ? undefined : ScoreLog.attach(heap, request.log).recorder(thread);
@@ -160,7 +167,7 @@ function score(request: ScoreRequest): unknown {
   let starts = [0];
   const flush = (): void => {
     if (sequences.length === 0) return;
-    parentPort!.postMessage({ scores, sequences, starts } satisfies ScoreMessage, [scores.buffer]);
+    parentPort!.postMessage({ id, scores, sequences, starts } satisfies ScoreMessage, [scores.buffer]);
     scores = new Float32Array(BATCHES_A_MESSAGE * request.batch);
     sequences = [];
     starts = [0];
@@ -185,17 +192,16 @@ function score(request: ScoreRequest): unknown {
   return { batches };
 }
 
-function handle(request: Request): unknown {
+function handle(request: Request, id: number): unknown {
   switch (request.type) {
     case "bind":
       return bindPlan(request);
     case "release":
-      for (const key of request.keys) plans.delete(key);
-      return undefined;
+      return release(request.keys);
     case "train":
       return train(request);
     case "score":
-      return score(request);
+      return score(request, id);
     default:
       return request satisfies never;
   }
@@ -204,7 +210,7 @@ function handle(request: Request): unknown {
 parentPort!.on("message", ({ id, request }: { id: number; request: Request }) => {
   let reply: Reply;
   try {
-    reply = { id, result: handle(request) };
+    reply = { id, result: handle(request, id) };
   } catch (error) {
     const { message, stack } = error as Error;
     reply = {
