@@ -1,0 +1,77 @@
+// The documentation keeps its word: examples run, pages quote them as they are, links lead somewhere, and the catalogue of
+// ops is the one of the code.
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { catalogue } from "../src/program/ops/catalogue.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+const examples = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts") && name !== "demo.ts");
+const read = (...path: string[]): string => readFileSync(join(root, ...path), "utf8");
+
+/** Runs an example in a folder of its own; what it compiles is kept for the others. */
+function runExample(name: string, folder: string): Promise<string> {
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(folder, "cache") };
+  return new Promise((done, fail) => {
+    execFile(process.execPath, [join(root, "examples", name)], { cwd: folder, env }, (error, out, err) => {
+      if (error === null) done(out);
+      else fail(new Error(`examples/${name} failed: ${err}`));
+    });
+  });
+}
+
+describe.concurrent("examples", () => {
+  const folder = mkdtempSync(join(tmpdir(), "flotilla-examples-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.for(examples)("%s runs", async (name, { expect }) => {
+    expect(await runExample(name, folder)).not.toMatch(/NaN|undefined/);
+  });
+});
+
+/** Fenced blocks of a language, without the fences. */
+function blocks(page: string, language: string): string[] {
+  const pattern = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms");
+  return [...read("docs", page).matchAll(pattern)].map((match) => match[1]!);
+}
+
+describe("pages", () => {
+  it.for(pages)("%s quotes code as it stands in the examples", (page) => {
+    const sources = examples.map((name) => read("examples", name));
+    for (const block of blocks(page, "ts")) {
+      const found = sources.some((source) => source.includes(block));
+      expect(found, `no example has\n${block}`).toBe(true);
+    }
+  });
+
+  it.for(pages)("%s links to what is there", (page) => {
+    for (const [, target] of read("docs", page).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target!)) continue;
+      const [path, anchor] = target!.split("#") as [string, string | undefined];
+      const file = path === "" ? join(root, "docs", page) : resolve(root, "docs", dirname(page), path);
+      expect(existsSync(file), `${page} links to ${target}`).toBe(true);
+      if (anchor === undefined) continue;
+      const anchors = [...readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+        title!
+          .toLowerCase()
+          .replaceAll(/[^\w -]/g, "")
+          .replaceAll(" ", "-"),
+      );
+      expect(anchors, `${page} links to ${target}`).toContain(anchor);
+    }
+  });
+
+  it("mention every example", () => {
+    const text = pages.map((page) => read("docs", page)).join("\n");
+    for (const name of examples) expect(text, name).toContain(`../examples/${name}`);
+  });
+
+  it("list the ops of the program's catalogue", () => {
+    const [, section] = read("docs", "architecture.md").split("\n## Ops\n");
+    const kinds = [...section!.split("\n## ")[0]!.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
+    expect(kinds).toEqual(Object.keys(catalogue));
+  });
+});
