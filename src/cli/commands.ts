@@ -31,7 +31,7 @@ Examples:
     );
   for (const option of [...readingOptions(), ...engineOptions()]) evaluate.addOption(option);
   evaluate
-    .option("--on-bad-line ACTION", "fail or skip lines that cannot be parsed (default: fail)", (text) =>
+    .option("--on-bad-line <action>", "fail or skip lines that cannot be parsed (default: fail)", (text) =>
       oneOf("--on-bad-line", text, ["fail", "skip"] as const),
     )
     .option("--json", "print the metrics as JSON");
@@ -58,7 +58,7 @@ Examples:
     .action(async (model: string, data: string[], flags: PredictFlags) =>
       exit(await (await import("./predict.ts")).predict(model, data, flags)),
     );
-  predict.option("-o, --output FILE", "write the scores to a file; it appears when it is complete");
+  predict.option("-o, --output <file>", "write the scores to a file; it appears when it is complete");
   for (const option of [...readingOptions(), ...engineOptions()]) predict.addOption(option);
 
   program
@@ -66,7 +66,7 @@ Examples:
     .summary("show what this machine has, and how to make it faster")
     .description("Shows what this machine has for training, how fast it computes, and how to make it faster.")
     .option("--fix", "fetch oneDNN from the distribution's packages into your cache folder; needs no root")
-    .option("--seconds N", "time for each measurement; 0 measures nothing", realNumber(0, 3600, true), 1)
+    .option("--seconds <n>", "time for each measurement; 0 measures nothing", realNumber(0, 3600, true), 1)
     .option("--json", "print the findings as JSON")
     .addHelpText(
       "after",

@@ -7,21 +7,22 @@ const engines = ["auto", "onednn", "wasm"] as const;
 
 export function engineOptions(): Option[] {
   return [
-    new Option("--threads N", "trainer threads (default: one a core)").argParser(wholeNumber(1, 1024)),
-    new Option("--engine NAME", "auto, onednn or wasm; auto takes oneDNN where it is found (default: auto)").argParser(
-      (text) => oneOf("--engine", text, engines),
-    ),
+    new Option("--threads <n>", "trainer threads (default: one a core)").argParser(wholeNumber(1, 1024)),
+    new Option(
+      "--engine <name>",
+      "auto, onednn or wasm; auto takes oneDNN where it is found (default: auto)",
+    ).argParser((text) => oneOf("--engine", text, engines)),
   ];
 }
 
 /** How files are read where no run tells it, or otherwise than it tells. */
 export function readingOptions(): Option[] {
   return [
-    new Option("--format NAME", "criteo, csv or parquet (default: as in training)").argParser((text) =>
+    new Option("--format <name>", "criteo, csv or parquet (default: as in training)").argParser((text) =>
       oneOf("--format", text, formats),
     ),
-    new Option("--schema FILE", "for checkpoints outside of a run: the schema of training"),
-    new Option("--buckets N", "for checkpoints outside of a run: the buckets of training").argParser(
+    new Option("--schema <file>", "for checkpoints outside of a run: the schema of training"),
+    new Option("--buckets <n>", "for checkpoints outside of a run: the buckets of training").argParser(
       wholeNumber(1, 0xffffffff),
     ),
   ];

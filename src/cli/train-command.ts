@@ -46,66 +46,66 @@ export function addTrain(program: Command, act: (data: string[], flags: TrainFla
   command
     .optionsGroup("Model:")
     .option(
-      "--model NAME",
+      "--model <name>",
       "logistic-regression, factorization-machine, wide-and-deep, deep-fm or dcn-v2 (default: deep-fm)",
     )
-    .option("--dim N", "width of the embeddings (default: 16)", wholeNumber(1, 4096))
-    .option("--hidden WIDTHS", "widths of the hidden layers (default: 400,400,400)", widths)
-    .option("--activation NAME", "relu, sigmoid or tanh (default: relu)")
-    .option("--dropout P", "share of hidden units left out in training (default: 0)", realNumber(0, 1, true))
-    .option("--norm NAME", "none, batch or layer, after each hidden layer (default: none)")
-    .option("--cross-layers N", "of dcn-v2 (default: 3)", wholeNumber(1, 64));
+    .option("--dim <n>", "width of the embeddings (default: 16)", wholeNumber(1, 4096))
+    .option("--hidden <widths>", "widths of the hidden layers (default: 400,400,400)", widths)
+    .option("--activation <name>", "relu, sigmoid or tanh (default: relu)")
+    .option("--dropout <p>", "share of hidden units left out in training (default: 0)", realNumber(0, 1, true))
+    .option("--norm <name>", "none, batch or layer, after each hidden layer (default: none)")
+    .option("--cross-layers <n>", "of dcn-v2 (default: 3)", wholeNumber(1, 64));
 
   command
     .optionsGroup("Data:")
-    .option("--validation FILES...", "held-out files or globs, evaluated after each epoch")
-    .option("--hold-out FRACTION", "hold out the last rows of each file instead", realNumber(0, 1))
-    .option("--format NAME", "criteo, csv or parquet (default: told by name and content)", (text) =>
+    .option("--validation <files...>", "held-out files or globs, evaluated after each epoch")
+    .option("--hold-out <fraction>", "hold out the last rows of each file instead", realNumber(0, 1))
+    .option("--format <name>", "criteo, csv or parquet (default: told by name and content)", (text) =>
       oneOf("--format", text, formats),
     )
-    .option("--schema FILE", "what the columns of CSV or Parquet data mean (JSON)")
-    .option("--buckets N", "fold feature ids into 1 to N (default: keep 64 bits)", wholeNumber(1, 0xffffffff))
-    .option("--batch N", "rows a step of a thread (default: 512)", wholeNumber(1, 65536))
-    .option("--readers N", "reader threads (default: 1)", wholeNumber(1, 64))
-    .option("--order NAME", "fast: as pieces come; file: keep the order of the rows (default: fast)", (text) =>
+    .option("--schema <file>", "what the columns of CSV or Parquet data mean (JSON)")
+    .option("--buckets <n>", "fold feature ids into 1 to N (default: keep 64 bits)", wholeNumber(1, 0xffffffff))
+    .option("--batch <n>", "rows a step of a thread (default: 512)", wholeNumber(1, 65536))
+    .option("--readers <n>", "reader threads (default: 1)", wholeNumber(1, 64))
+    .option("--order <name>", "fast: as pieces come; file: keep the order of the rows (default: fast)", (text) =>
       oneOf("--order", text, ["fast", "file"] as const),
     )
     .option(
-      "--shuffle SEED",
+      "--shuffle <seed>",
       "mix the rows, otherwise in each epoch (default: the order of the files)",
       wholeNumber(0, 0xffffffff),
     )
-    .option("--on-bad-line ACTION", "fail or skip lines that cannot be parsed (default: fail)", (text) =>
+    .option("--on-bad-line <action>", "fail or skip lines that cannot be parsed (default: fail)", (text) =>
       oneOf("--on-bad-line", text, ["fail", "skip"] as const),
     );
 
   command
     .optionsGroup("Optimization:")
-    .option("--epochs N", "passes over the data (default: 1)", wholeNumber(1))
+    .option("--epochs <n>", "passes over the data (default: 1)", wholeNumber(1))
     .option(
-      "--optimizer NAME",
+      "--optimizer <name>",
       "adagrad, adagrad-shared, adam, adamw, ftrl, momentum or sgd, with settings as in adam:beta1=0.8 (default: adagrad)",
     )
-    .option("--lr RATE", "learning rate (default: 0.05; adam and adamw 0.001)", realNumber(0))
-    .option("--schedule NAME", "how the rate falls, as in cosine:total=20000,floor=1e-4 (default: constant)")
-    .option("--warmup STEPS", "let the rate rise from 0 first", wholeNumber(1))
-    .option("--wide-optimizer NAME", "one of its own for the linear weights, as in ftrl:lr=0.1,l1=1")
-    .option("--patience N", "stop after N evaluations without a better AUC", wholeNumber(1))
-    .option("--evaluate-every ROWS", "evaluate also within an epoch", wholeNumber(1))
+    .option("--lr <rate>", "learning rate (default: 0.05; adam and adamw 0.001)", realNumber(0))
+    .option("--schedule <name>", "how the rate falls, as in cosine:total=20000,floor=1e-4 (default: constant)")
+    .option("--warmup <steps>", "let the rate rise from 0 first", wholeNumber(1))
+    .option("--wide-optimizer <name>", "one of its own for the linear weights, as in ftrl:lr=0.1,l1=1")
+    .option("--patience <n>", "stop after N evaluations without a better AUC", wholeNumber(1))
+    .option("--evaluate-every <rows>", "evaluate also within an epoch", wholeNumber(1))
     .option(
-      "--mode NAME",
+      "--mode <name>",
       "async: threads update without locks (Hogwild); sync: each step averages them (default: async)",
       (text) => oneOf("--mode", text, ["async", "sync"] as const),
     )
-    .option("--seed N", "of start values and dropout (default: 1)", wholeNumber(0, 0xffffffff));
+    .option("--seed <n>", "of start values and dropout (default: 1)", wholeNumber(0, 0xffffffff));
 
   command
     .optionsGroup("Run:")
-    .option("--name NAME", "folder of the run under runs/ (default: the model and the time)")
-    .option("--runs DIR", "folder of all runs (default: runs)")
+    .option("--name <name>", "folder of the run under runs/ (default: the model and the time)")
+    .option("--runs <dir>", "folder of all runs (default: runs)")
     .option("--overwrite", "replace a run of the same name")
-    .option("--resume RUN", "go on with this run; takes no data")
-    .option("--checkpoint-every SECONDS", "between checkpoints (default: 300)", realNumber(0));
+    .option("--resume <run>", "go on with this run; takes no data")
+    .option("--checkpoint-every <seconds>", "between checkpoints (default: 300)", realNumber(0));
   for (const option of engineOptions()) command.addOption(option);
   command
     .addOption(new Option("--profile", "print where the time of a step goes"))
