@@ -1,48 +1,87 @@
-// Rows of a known click model with the cardinalities and the skew of the Criteo challenge: what the CTR benchmark trains
-// on. First-order weights, pairwise interactions of latent vectors, and three informative numbers make the logit.
+// Rows of a known click model with the fields and the skew of the Criteo challenge: what the CTR benchmark trains on.
+// First-order weights, pairwise interactions of latent vectors, and three informative numbers make the logit.
 
+import { closeSync, openSync, writeSync } from "node:fs";
 import type { ClickRows } from "./tensor-file.ts";
 
-/** Distinct values of the 26 categorical fields of the Criteo display advertising challenge. */
+/** Distinct values of the 26 categorical fields of the challenge, the largest cut so that all together make a million. */
+const LARGEST = 122_779;
 const CARDINALITIES = [
-  1460, 583, 10_131_227, 2_202_608, 305, 24, 12_517, 633, 3, 93_145, 5683, 8_351_593, 3194, 27, 14_992, 5_461_306, 10,
-  5652, 2173, 4, 7_046_547, 18, 15, 286_181, 105, 142_572,
+  1460,
+  583,
+  LARGEST,
+  LARGEST,
+  305,
+  24,
+  12_517,
+  633,
+  3,
+  93_145,
+  5683,
+  LARGEST,
+  3194,
+  27,
+  14_992,
+  LARGEST,
+  10,
+  5652,
+  2173,
+  4,
+  LARGEST,
+  18,
+  15,
+  LARGEST,
+  105,
+  LARGEST,
 ];
+const FIELDS = CARDINALITIES.length;
+/** Where the ids of each field begin. */
+const OFFSETS = CARDINALITIES.map((_, field) => CARDINALITIES.slice(0, field).reduce((sum, n) => sum + n, 0));
 const NUMBERS = 13;
 const SKEW = 1.1;
 const LATENT = 4;
-/** Fields whose latent vectors interact: few enough values to be learnt from some hundred thousand rows. */
-const INTERACTING = [0, 1, 4, 5, 7, 13, 16, 17, 22, 24];
+/** Fields whose latent vectors interact: of few values, so that some hundred thousand rows teach them. */
+const INTERACTING = new Set([5, 8, 13, 16, 19, 21, 22]);
+const LINES_A_WRITE = 4096;
 
-export interface ClickDataOptions {
-  readonly rows: number;
-  readonly seed: number;
-  /** Ids are hashed to 0 … vocabulary − 1. */
-  readonly vocabulary: number;
+/** Ids lie in 0 … vocabulary − 1. */
+export const vocabulary = CARDINALITIES.reduce((sum, n) => sum + n, 0);
+
+export interface ClickData extends ClickRows {
+  /** [rows, numbers]: what a Criteo file holds; `dense` is ln(1 + integer). */
+  readonly integers: Int32Array;
+  /** Log loss of the model that made the labels: no learner can do better but by luck. */
+  readonly bestLogLoss: number;
 }
 
-/** The rows, and the log loss of the model that made them: no learner can do better but by luck. */
-export function clickData(options: ClickDataOptions): ClickRows & { readonly bestLogLoss: number } {
-  const { rows, vocabulary } = options;
-  const fields = CARDINALITIES.length;
-  const ids = new Int32Array(rows * fields);
-  const dense = new Float32Array(rows * NUMBERS);
+/** Rows drawn from the click model; the same seed gives the same rows. */
+export function clickData(rows: number, seed: number): ClickData {
+  const random = generator(seed);
+  return fill(rows, random, (field) => zipf(CARDINALITIES[field]!, random()));
+}
+
+/** Rows that between them hold every id, so that a table which grows by use gets all its rows. */
+export function everyId(): ClickData {
+  return fill(LARGEST, generator(0), (field, row) => row % CARDINALITIES[field]!);
+}
+
+function fill(rows: number, random: () => number, draw: (field: number, row: number) => number): ClickData {
+  const ids = new Int32Array(rows * FIELDS);
+  const integers = new Int32Array(rows * NUMBERS);
   const label = new Float32Array(rows);
-  const random = generator(options.seed);
   const total = new Float64Array(LATENT);
   let lossSum = 0;
   for (let row = 0; row < rows; row++) {
     let logit = -1.2;
-    total.fill(0);
     let squares = 0;
-    for (let field = 0; field < fields; field++) {
-      const value = zipf(CARDINALITIES[field]!, random());
-      const key = mix(field + 1, value);
-      ids[row * fields + field] = key % vocabulary;
-      logit += 0.5 * centred(mix(key, 7));
-      if (!INTERACTING.includes(field)) continue;
+    total.fill(0);
+    for (let field = 0; field < FIELDS; field++) {
+      const id = OFFSETS[field]! + draw(field, row);
+      ids[row * FIELDS + field] = id;
+      logit += 1 * centred(mix(id, 7));
+      if (!INTERACTING.has(field)) continue;
       for (let d = 0; d < LATENT; d++) {
-        const element = 0.8 * centred(mix(key, 11 + d));
+        const element = 0.5 * centred(mix(id, 11 + d));
         total[d]! += element;
         squares += element * element;
       }
@@ -50,16 +89,36 @@ export function clickData(options: ClickDataOptions): ClickRows & { readonly bes
     for (let d = 0; d < LATENT; d++) logit += 0.5 * total[d]! * total[d]!;
     logit -= 0.5 * squares;
     for (let number = 0; number < NUMBERS; number++) {
-      const value = 2 * (random() + random() - 1);
-      dense[row * NUMBERS + number] = value;
-      if (number < 3) logit += 0.4 * value;
+      const logarithm = 5 * random();
+      integers[row * NUMBERS + number] = Math.round(Math.expm1(logarithm));
+      if (number < 3) logit += 0.2 * (logarithm - 2.5);
     }
     const probability = 1 / (1 + Math.exp(-logit));
     const clicked = random() < probability;
     label[row] = clicked ? 1 : 0;
     lossSum -= Math.log(clicked ? probability : 1 - probability);
   }
-  return { rows, fields, numbers: NUMBERS, ids, dense, label, bestLogLoss: lossSum / rows };
+  const dense = Float32Array.from(integers, Math.log1p);
+  return { rows, fields: FIELDS, numbers: NUMBERS, ids, dense, integers, label, bestLogLoss: lossSum / rows };
+}
+
+/** Writes the rows as a Criteo file: label, 13 integers, 26 hexadecimal categories, separated by tabs. */
+export function writeCriteo(path: string, { rows, ids, integers, label }: ClickData): void {
+  const file = openSync(path, "w");
+  try {
+    for (let begin = 0; begin < rows; begin += LINES_A_WRITE) {
+      let text = "";
+      for (let row = begin; row < Math.min(rows, begin + LINES_A_WRITE); row++) {
+        text += label[row];
+        for (let i = row * NUMBERS; i < (row + 1) * NUMBERS; i++) text += `\t${integers[i]}`;
+        for (let i = row * FIELDS; i < (row + 1) * FIELDS; i++) text += `\t${ids[i]!.toString(16).padStart(8, "0")}`;
+        text += "\n";
+      }
+      writeSync(file, text);
+    }
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Rank 0 … n − 1 of a Zipf law with exponent SKEW, by inverting the integral of x^−SKEW. */

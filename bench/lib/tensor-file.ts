@@ -19,7 +19,7 @@ export interface ClickRows {
 
 /** Writes `ids`, `dense` and `label`; `meta` goes into the header's `__metadata__`. */
 export function writeClickRows(path: string, data: ClickRows, meta: Readonly<Record<string, string>> = {}): void {
-  const tensors: [string, string, number[], ArrayBufferView][] = [
+  const tensors: [string, string, number[], Int32Array | Float32Array][] = [
     ["ids", "I32", [data.rows, data.fields], data.ids],
     ["dense", "F32", [data.rows, data.numbers], data.dense],
     ["label", "F32", [data.rows], data.label],
@@ -43,8 +43,10 @@ export function writeClickRows(path: string, data: ClickRows, meta: Readonly<Rec
   }
 }
 
+/** A write call takes at most 2 GiB. */
 function writeFully(file: number, view: ArrayBufferView): void {
-  for (let done = 0; done < view.byteLength; ) {
-    done += writeSync(file, view, done, view.byteLength - done);
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  for (let done = 0; done < bytes.length; ) {
+    done += writeSync(file, bytes, done);
   }
 }

@@ -39,9 +39,12 @@ class Data:
 
 
 class ClickModel(nn.Module):
-    """Logistic regression (`dim` 0) or DeepFM: first-order weights + FM term + MLP over the embeddings and numbers."""
+    """Logistic regression (`dim` 0) or DeepFM: first-order weights + FM term + MLP over the embeddings and numbers.
 
-    def __init__(self, vocabulary, fields, numbers, dim, hidden, dropout=0.0, padding=None, embedding_scale=0.01):
+    Start values are flotilla's: embeddings N(0, 0.01), He uniform before a ReLU, Glorot uniform for the output, else 0.
+    """
+
+    def __init__(self, vocabulary, fields, numbers, dim, hidden, dropout=0.0, padding=None):
         super().__init__()
         self.first = nn.Embedding(vocabulary, 1, padding_idx=padding, sparse=True)
         nn.init.zeros_(self.first.weight)
@@ -52,7 +55,7 @@ class ClickModel(nn.Module):
         self.embedding = None
         if dim:
             self.embedding = nn.Embedding(vocabulary, dim, padding_idx=padding, sparse=True)
-            nn.init.normal_(self.embedding.weight, std=embedding_scale)
+            nn.init.normal_(self.embedding.weight, std=0.01)
             if padding is not None:
                 with torch.no_grad():
                     self.embedding.weight[padding].zero_()
