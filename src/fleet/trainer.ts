@@ -1,4 +1,5 @@
 // The trainer: what a user calls to train, evaluate, predict, save and load one model.
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
 import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
@@ -184,7 +185,7 @@ export class Trainer {
       throw error;
     }
     const own = this.#session.layout;
-    if (JSON.stringify(own) !== JSON.stringify(layout)) {
+    if (!isDeepStrictEqual(own, layout)) {
       const show = ({ batch, columns }: BatchLayout): string =>
         `batches of ${batch} rows of ${columns.map(({ name, width }) => `${name}[${width}]`).join(", ")}`;
       throw new Error(`this trainer works on ${show(own)}; the dataset gives ${show(layout)}`);
@@ -200,7 +201,9 @@ export class Trainer {
 
   /** A fresh session: what was learnt so far is dropped. */
   async #anew(layout: BatchLayout): Promise<Session> {
-    await this.close();
+    await this.#session?.close();
+    this.#session = undefined;
+    this.#opening = undefined;
     return this.session(layout);
   }
 
