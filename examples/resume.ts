@@ -5,10 +5,10 @@ import { data, fleet, models } from "../src/index.ts";
 
 const folder = "runs/examples/resume";
 mkdirSync(folder, { recursive: true });
-const rows = 100_000;
+const rows = 50_000;
 await data.generateCriteo({ path: `${folder}/train.tsv`, rows, maxCardinality: 500 });
 const train = data.criteo(`${folder}/train.tsv`, { batch: 128, shuffle: 1 });
-const model = models.deepFM({ categorical: 26, dense: 13, dim: 16, hidden: [128, 64] });
+const model = models.deepFM({ categorical: 26, dense: 13, dim: 16, hidden: [400, 400] });
 const job = await fleet.init({ threads: 1 });
 
 const stop = new AbortController();

@@ -10,25 +10,26 @@ import { catalogue } from "../src/program/ops/catalogue.ts";
 const root = resolve(import.meta.dirname, "..");
 const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
 const examples = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts") && name !== "demo.ts");
+const folder = mkdtempSync(join(tmpdir(), "flotilla-docs-"));
+const cache = join(folder, "cache");
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
 const read = (...path: string[]): string => readFileSync(join(root, ...path), "utf8");
 
-/** Runs an example in a folder of its own; what it compiles is kept for the others. */
-function runExample(name: string, folder: string): Promise<string> {
-  const env = { ...process.env, NODE_COMPILE_CACHE: join(folder, "cache") };
+/** Runs a program and gives what it prints; what Node compiles is kept for the next one. */
+function run(program: string, args: readonly string[], cwd: string): Promise<string> {
+  const env = { ...process.env, NODE_COMPILE_CACHE: cache };
   return new Promise((done, fail) => {
-    execFile(process.execPath, [join(root, "examples", name)], { cwd: folder, env }, (error, out, err) => {
+    execFile(process.execPath, [join(root, program), ...args], { cwd, env }, (error, out, err) => {
       if (error === null) done(out);
-      else fail(new Error(`examples/${name} failed: ${err}`));
+      else fail(new Error(`${program} failed: ${err}`));
     });
   });
 }
 
 describe.concurrent("examples", () => {
-  const folder = mkdtempSync(join(tmpdir(), "flotilla-examples-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
   it.for(examples)("%s runs", async (name, { expect }) => {
-    expect(await runExample(name, folder)).not.toMatch(/NaN|undefined/);
+    expect(await run(`examples/${name}`, [], folder)).not.toMatch(/NaN|undefined/);
   });
 });
 
@@ -47,7 +48,7 @@ describe("pages", () => {
     }
   });
 
-  it.for(pages)("%s links to what is there", (page) => {
+  it.for([...pages, "../README.md"])("%s links to what is there", (page) => {
     for (const [, target] of read("docs", page).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target!)) continue;
       const [path, anchor] = target!.split("#") as [string, string | undefined];
@@ -62,6 +63,13 @@ describe("pages", () => {
       );
       expect(anchors, `${page} links to ${target}`).toContain(anchor);
     }
+  });
+
+  it("describe every option of the command line, and no other", async () => {
+    const flags = (text: string): Set<string> => new Set(text.match(/--[a-z][a-z-]*/g));
+    const commands = ["train", "evaluate", "predict", "doctor"];
+    const helps = await Promise.all(commands.map((command) => run("bin/flotilla.js", [command, "--help"], root)));
+    expect([...flags(read("docs", "cli.md"))].sort()).toEqual([...flags(helps.join())].sort());
   });
 
   it("mention every example", () => {
