@@ -111,6 +111,31 @@ export function difference(actual: Numbers, expected: Numbers): { error: number;
   return worst;
 }
 
+/** A signal that aborts when the model's bias has been seen to move `times` times; call `stop` when done. */
+export async function abortAfter(
+  trainer: Trainer,
+  dataset: Dataset,
+  times: number,
+): Promise<{ signal: AbortSignal; stop(): void }> {
+  const { parameters } = await trainer.session(dataset.layout);
+  const bias = parameters.view("bias");
+  const abort = new AbortController();
+  let [last, moved, stopped] = [bias[0], 0, false];
+  const look = (): void => {
+    if (bias[0] !== last) moved++;
+    last = bias[0];
+    if (moved >= times) abort.abort();
+    else if (!stopped) setTimeout(look);
+  };
+  look();
+  return {
+    signal: abort.signal,
+    stop: () => {
+      stopped = true;
+    },
+  };
+}
+
 export interface PlainOptions {
   readonly optimizers: OptimizerGroups;
   /** Rows a step. */
