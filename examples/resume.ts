@@ -7,7 +7,7 @@ const folder = "runs/examples/resume";
 mkdirSync(folder, { recursive: true });
 const rows = 50_000;
 await data.generateCriteo({ path: `${folder}/train.tsv`, rows, maxCardinality: 500 });
-const train = data.criteo(`${folder}/train.tsv`, { batch: 128, shuffle: 1 });
+const train = data.criteo(`${folder}/train.tsv`, { batch: 128, shuffle: 1, shuffleWindow: 4096 });
 const model = models.deepFM({ categorical: 26, dense: 13, dim: 16, hidden: [400, 400] });
 const job = await fleet.init({ threads: 1 });
 
