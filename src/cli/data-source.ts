@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { gunzipSync, constants as zlib } from "node:zlib";
-import { type CsvOptions, csv, Dataset, type DatasetSpec, expandPatterns, inspect } from "../data/index.ts";
+import { type CsvOptions, csv, Dataset, type DatasetSpec, expandPatterns, inspect, splitLine } from "../data/index.ts";
 import { UsageError } from "./usage.ts";
 
 export const formats = ["criteo", "csv", "parquet"] as const;
@@ -47,11 +47,12 @@ export function datasetOf(patterns: readonly string[], options: DataOptions): Da
 }
 
 /**
- * Other files read as the files of `spec` were: same schema, buckets and batch, all rows. Data with a schema may be CSV or
- * Parquet, whichever `spec` was.
+ * Other files read as the files of `spec` were: same schema, buckets and batch, all rows; bad lines fail. Data with a
+ * schema may be CSV or Parquet, whichever `spec` was.
  */
 export function sameKindOfData(spec: DatasetSpec, patterns: readonly string[], changes: DataOptions = {}): Dataset {
-  const { where: _where, shard: _shard, shuffle: _shuffle, ...kept } = spec;
+  const { where: _where, shard: _shard, shuffle: _shuffle, ...same } = spec;
+  const { onBadLine: _onBadLine, ...kept } = { onBadLine: "fail", ...same };
   const { format: given, ...reading } = withoutUndefined(changes);
   const first = expandPatterns(patterns)[0]!;
   const format = given ?? (spec.format === "criteo" ? "criteo" : detectFormat(first, true));
@@ -76,6 +77,7 @@ export function detectFormat(path: string, hasSchema: boolean): Format {
   const line = firstLine(head);
   const fields = line.split("\t").length;
   if (isCriteoWidth(fields)) return "criteo";
+  if (fields === 1 && line.includes(",")) return "csv";
   if (head.length === 0) throw new UsageError(`${path} is empty`);
   throw new UsageError(
     `${shown(path)}: cannot tell its format: the first line has ${fields} tab-separated fields, Criteo has 40\n` +
@@ -83,9 +85,24 @@ export function detectFormat(path: string, hasSchema: boolean): Format {
   );
 }
 
-/** Whether a Criteo file has a label in its first line. */
-export function hasLabels(path: string): boolean {
-  return firstLine(headOf(path)).split("\t").length !== UNLABELLED;
+/**
+ * All rows of a file in their order, with or without labels. A line that cannot be parsed ends the reading: a prediction
+ * would be missing.
+ */
+export function unlabelled({ spec }: Dataset, path: string): Dataset {
+  const { shuffle: _, ...kept } = spec;
+  const common = { ...kept, where: [], order: "file" } as const;
+  if (common.format === "criteo") {
+    const fields = firstLine(headOf(path)).split("\t").length;
+    return Dataset.from({ ...common, onBadLine: "fail", labels: fields !== UNLABELLED });
+  }
+  const { label, ...schema } = common.schema;
+  if (common.format === "parquet") return Dataset.from({ ...common, schema });
+  // With a header, a missing label is no matter; without one, it shifts the columns.
+  const others = common.columns?.filter((name) => name !== label?.column);
+  const first = splitLine(firstLine(headOf(path), common.skipLines), common).length;
+  const columns = others !== undefined && first === others.length ? { columns: others } : {};
+  return Dataset.from({ ...common, onBadLine: "fail", schema, ...columns });
 }
 
 const UNLABELLED = 39;
@@ -104,9 +121,10 @@ function headOf(path: string): Buffer {
   }
 }
 
-/** The first line that is not blank. */
-function firstLine(head: Buffer): string {
-  return (/[^\r\n][^\n]*/.exec(head.toString("latin1"))?.[0] ?? "").replace(/\r$/, "");
+/** The first line that is not blank, after lines to pass over. */
+function firstLine(head: Buffer, skipLines = 0): string {
+  const lines = head.toString("latin1").split("\n").slice(skipLines);
+  return (lines.find((line) => line !== "" && line !== "\r") ?? "").replace(/\r$/, "");
 }
 
 /** Columns of .tsv files are parted by tabs unless the schema file says otherwise. */
@@ -141,7 +159,7 @@ function missingSchema(path: string, format: "csv" | "parquet"): never {
   const { columns } = inspect(path, Dataset.from({ format, patterns: path, ...probe }).spec);
   throw new UsageError(
     `${format === "csv" ? "CSV" : "Parquet"} data needs a schema that says what its columns mean: --schema FILE.json\n` +
-      `columns of ${shown(path)}: ${columns.join(", ")}\n` +
+      `columns of ${shown(path)}${format === "csv" ? ", by its first line" : ""}: ${columns.join(", ")}\n` +
       `a schema to start from: ${JSON.stringify(draftSchema(columns))}`,
   );
 }

@@ -1,7 +1,7 @@
 // `flotilla evaluate`: exact metrics of a trained model.
 import { Dataset } from "../data/index.ts";
 import type { BinaryMetrics } from "../metrics/index.ts";
-import { formatCount, formatTable } from "../report/index.ts";
+import { formatTable } from "../report/index.ts";
 import type { DataOptions } from "./data-source.ts";
 import { dataFor, type EngineOptions, findModel, openModel, type SavedModel } from "./saved-model.ts";
 import { UsageError } from "./usage.ts";
@@ -18,6 +18,8 @@ export async function evaluate(path: string, patterns: readonly string[], flags:
   const { job, trainer } = await openModel(model, flags);
   try {
     const metrics = await trainer.evaluate(dataset);
+    if (metrics.samples === 0 && metrics.nonFinite === 0)
+      throw new Error(`there are no rows to evaluate in ${patterns.join(" ")}`);
     console.log(json ? JSON.stringify(metrics, null, 2) : metricsTable(metrics));
     return 0;
   } finally {
@@ -39,8 +41,8 @@ function metricsTable(metrics: BinaryMetrics): string {
     calibration: fixed(calibration, 4),
     "calibration error": fixed(expectedCalibrationError, 5),
     accuracy: fixed(accuracy, 4),
-    samples: formatCount(samples),
-    ...(nonFinite > 0 ? { "not finite": formatCount(nonFinite) } : {}),
+    samples: samples.toLocaleString("en"),
+    ...(nonFinite > 0 ? { "not finite": nonFinite.toLocaleString("en") } : {}),
   };
   return formatTable(Object.entries(rows).map(([metric, value]) => ({ metric, value })));
 }

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCommands } from "./commands.ts";
-import { UsageError } from "./usage.ts";
+import { asTyped, UsageError } from "./usage.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -46,7 +46,7 @@ function report(error: Error): number {
   // Commander has printed its own.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const paint = process.stderr.isTTY && !process.env.NO_COLOR ? ["\x1b[1;31m", "\x1b[0m"] : ["", ""];
-  process.stderr.write(`${paint[0]}error:${paint[1]} ${error.message}\n`);
+  process.stderr.write(`${paint[0]}error:${paint[1]} ${asTyped(error.message)}\n`);
   if (process.env.DEBUG) process.stderr.write(`${error.stack}\n`);
   return error instanceof UsageError ? 2 : 1;
 }

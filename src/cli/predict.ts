@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { DataError, Dataset, expandPatterns } from "../data/index.ts";
 import type { Trainer } from "../fleet/index.ts";
 import { formatCount, formatSeconds, ProgressLine } from "../report/index.ts";
-import { type DataOptions, hasLabels } from "./data-source.ts";
+import { type DataOptions, unlabelled } from "./data-source.ts";
 import { INTERRUPTED } from "./interrupt.ts";
 import { LineReader } from "./line-reader.ts";
 import { dataFor, type EngineOptions, findModel, openModel, type SavedModel } from "./saved-model.ts";
@@ -35,7 +35,7 @@ export async function predict(path: string, patterns: readonly string[], flags: 
     for (const source of sources) {
       const scores =
         source === STDIN ? scoresOfInput(trainer, model, reading) : scoresOfFile(trainer, model, source, reading);
-      for await (const batch of scores) {
+      for await (const batch of withoutSkipping(scores)) {
         await sink.write(batch);
         counter.add(batch.length);
       }
@@ -58,23 +58,7 @@ function scoresOfFile(
   path: string,
   reading: DataOptions,
 ): AsyncGenerator<Float32Array> {
-  return trainer.predictions(forPrediction(dataFor(model, [path], reading), path));
-}
-
-/** All rows in their order, and no labels needed; a line that cannot be parsed ends it: there would be a score missing. */
-function forPrediction({ spec }: Dataset, path: string): Dataset {
-  const { shuffle: _, ...kept } = spec;
-  const common = { ...kept, where: [], order: "file" } as const;
-  switch (common.format) {
-    case "criteo":
-      return Dataset.from({ ...common, onBadLine: "fail", labels: hasLabels(path) });
-    case "csv":
-      return Dataset.from({ ...common, onBadLine: "fail", schema: { ...common.schema, label: undefined } });
-    case "parquet":
-      return Dataset.from({ ...common, schema: { ...common.schema, label: undefined } });
-    default:
-      return common satisfies never;
-  }
+  return trainer.predictions(unlabelled(dataFor(model, [path], reading), path));
 }
 
 /** Lines pass through a file, block by block: readers read files. */
@@ -99,9 +83,9 @@ async function* scoresOfInput(trainer: Trainer, model: SavedModel, reading: Data
     let dataset: Dataset | undefined;
     let linesBefore = 0;
     for (let block = await lines.block(); block !== undefined; block = await lines.block()) {
-      if (linesBefore === 0) refuseBinary(block);
+      if (linesBefore === 0) refuseBinary(Buffer.concat([...header, block]));
       writeFileSync(path, Buffer.concat([...header, block]));
-      dataset ??= forPrediction(Dataset.from({ ...spec, patterns: path }), path);
+      dataset ??= unlabelled(Dataset.from({ ...spec, patterns: path }), path);
       yield* withLinesOf(trainer.predictions(dataset), path, linesBefore);
       linesBefore += countLines(block);
     }
@@ -134,6 +118,16 @@ async function* withLinesOf(
       "standard input",
       error.line === undefined ? undefined : error.line + linesBefore,
     );
+  }
+}
+
+/** Takes back the advice to skip bad lines. */
+async function* withoutSkipping(scores: AsyncGenerator<Float32Array>): AsyncGenerator<Float32Array> {
+  try {
+    yield* scores;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    throw new DataError(error.problem.replace(/, or pass onBadLine.*/, ""), error.file, error.line);
   }
 }
 

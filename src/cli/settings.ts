@@ -4,6 +4,7 @@ import {
   type LearningRate,
   learningRateSchema,
   type Optimizer,
+  type OptimizerName,
   optimizerNames,
   parseOptimizer,
 } from "../optim/index.ts";
@@ -40,6 +41,9 @@ function split(option: string, text: string): { name: string; settings: Settings
   return { name, settings };
 }
 
+/** Where deep click models want another rate than the optimizer's own default: at 0.05 their first steps overshoot. */
+const defaultRates: Readonly<Partial<Record<OptimizerName, number>>> = { adagrad: 0.02 };
+
 export interface RateOptions {
   readonly lr?: number;
   readonly schedule?: string;
@@ -48,11 +52,12 @@ export interface RateOptions {
 
 /** @param option the name of the option, for errors */
 export function parseOptimizerOption(option: string, text: string, rate: RateOptions = {}): Optimizer {
-  const { name: given, settings } = split(option, text);
-  const name = oneOf(option, given, optimizerNames);
+  const { name: typed, settings } = split(option, text);
+  const name = oneOf(option, typed, optimizerNames);
   if (rate.lr !== undefined && settings.lr !== undefined)
     throw new UsageError(`${option} and --lr both give a rate; give one`);
-  const plain = checked(option, { name, ...settings, ...(rate.lr === undefined ? {} : { lr: rate.lr }) });
+  const given = rate.lr ?? (settings.lr === undefined ? defaultRates[name] : undefined);
+  const plain = checked(option, { name, ...settings, ...(given === undefined ? {} : { lr: given }) });
   if (rate.schedule === undefined && rate.warmup === undefined) return plain;
   return checked(option, { ...plain, lr: scheduled(plain.lr as number, rate) });
 }

@@ -94,7 +94,8 @@ function split(whole: Dataset, flags: TrainFlags): { data: Dataset; validation?:
   if (validation !== undefined && holdOut !== undefined) {
     throw new UsageError("--validation names held-out data, --hold-out takes it from the training data; give one");
   }
-  if (validation !== undefined) return { data: whole, validation: sameKindOfData(whole.spec, validation, {}) };
+  const bad = flags.onBadLine === undefined ? {} : { onBadLine: flags.onBadLine };
+  if (validation !== undefined) return { data: whole, validation: sameKindOfData(whole.spec, validation, bad) };
   if (holdOut === undefined) return { data: whole };
   const packed = expandPatterns(whole.spec.patterns).find((path) => path.endsWith(".gz"));
   if (packed !== undefined) {

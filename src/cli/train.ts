@@ -18,7 +18,7 @@ import { shown, withoutUndefined } from "./data-source.ts";
 import { INTERRUPTED, watchInterrupts } from "./interrupt.ts";
 import { checkpointOf, isRun, noSuchRun, type RunConfig, readRunConfig } from "./run-config.ts";
 import { configFrom, resumedConfig, type TrainFlags } from "./train-options.ts";
-import { commandName, shellWord, UsageError } from "./usage.ts";
+import { asTyped, commandName, shellWord, UsageError } from "./usage.ts";
 
 /** What is to be done, before anything is. */
 interface Request {
@@ -180,6 +180,7 @@ async function summaryOf({ config, folder }: Run, trainer: Trainer, result: FitR
     parameters: trainer.parameterCount,
     ...withoutUndefined({
       auc: held?.auc,
+      bestAuc: held === undefined ? undefined : Math.max(...run.evaluations.map(({ auc }) => auc ?? 0)),
       logLoss: held?.loss,
       accuracy: held?.accuracy,
       calibration: held?.calibration,
@@ -198,19 +199,20 @@ function resultTable(summary: RunSummary): string {
   const numbers = summary as Readonly<Record<string, number | undefined>>;
   const fixed = (value: number | undefined, digits: number): string | undefined =>
     typeof value === "number" ? value.toFixed(digits) : undefined;
+  const best = typeof auc === "number" && numbers.bestAuc! > auc ? numbers.bestAuc : undefined;
   const badLines = numbers.badLines ?? 0;
   const rows = {
     model: summary.model,
     parameters: formatCount(numbers.parameters ?? 0),
     engine: `${summary.engine}, ${plural(summary.threads ?? 1, "thread")}`,
-    rows: `${formatCount(samples)} in ${plural(numbers.epochs ?? 0, "epoch")}${summary.stopped === "early-stop" ? ", stopped early" : ""}`,
+    rows: `${samples.toLocaleString("en")} in ${plural(numbers.epochs ?? 0, "epoch")}${summary.stopped === "early-stop" ? ", stopped early" : ""}`,
     "bad lines": badLines > 0 ? `${badLines} skipped` : undefined,
     time: formatSeconds(seconds),
     "rows/s": formatRate(samplesPerSecond),
-    AUC: fixed(auc, 5),
+    AUC: best === undefined ? fixed(auc, 5) : `${fixed(auc, 5)}, best ${fixed(best, 5)}`,
     "log loss": fixed(logLoss, 5),
     calibration: fixed(calibration, 3),
-    "held-out rows": numbers.heldOutSamples === undefined ? undefined : formatCount(numbers.heldOutSamples),
+    "held-out rows": numbers.heldOutSamples === undefined ? undefined : numbers.heldOutSamples.toLocaleString("en"),
   };
   const shownRows = Object.entries(rows).filter(([, value]) => value !== undefined);
   return formatTable(shownRows.map(([result, value]) => ({ result, value })));
@@ -219,5 +221,5 @@ function resultTable(summary: RunSummary): string {
 function reportBadLines({ count, first }: FitResult["badLines"], say: (text: string) => void): void {
   if (count === 0) return;
   say(`skipped ${plural(count, "bad line")}${count > first.length ? `; the first ${first.length}` : ""}:`);
-  for (const text of first) say(`  ${text}`);
+  for (const text of first) say(`  ${asTyped(text)}`);
 }

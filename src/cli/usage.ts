@@ -1,4 +1,5 @@
 // What a user types, checked: numbers with their limits, names with the nearest one suggested, and the error of wrong use.
+import { sep } from "node:path";
 import { InvalidArgumentError } from "commander";
 
 /** The command was used wrongly: exit code 2. */
@@ -81,4 +82,12 @@ export function commandName(env: NodeJS.ProcessEnv = process.env): string {
 /** A word as a shell takes it. */
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A message in the words of the command line: options instead of fields, paths as the user gave them. */
+export function asTyped(message: string): string {
+  return message
+    .replaceAll(`${process.cwd()}${sep}`, "")
+    .replaceAll('pass onBadLine: "skip"', "give --on-bad-line skip")
+    .replaceAll("; read it with data.parquet", "; say --format parquet");
 }

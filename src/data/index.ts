@@ -1,4 +1,5 @@
 // Data: datasets of Criteo, CSV and Parquet files, and the reader threads that turn them into batches in the heap.
+export { splitLine } from "./csv-header.ts";
 export { criteo, csv, Dataset, parquet } from "./dataset.ts";
 export { DataError } from "./errors.ts";
 export { crossId, featureId } from "./feature-hash.ts";
