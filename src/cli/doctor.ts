@@ -17,7 +17,7 @@ export async function doctor({ fix = false, json = false, seconds }: DoctorFlags
   };
   let failed = false;
   if (fix) {
-    const result = await fetchOneDnn({ log: (line) => say(`oneDNN: ${line}`) });
+    const result = await fetchOneDnn({ log: (line) => say(line) });
     failed = !result.ok;
     if (!result.ok) say(`oneDNN could not be fetched: ${result.reason}`);
     else if (!result.fetched) say(`oneDNN ${result.version} is here already: ${result.path}`);
@@ -33,7 +33,7 @@ function reportOf({ machine, providers, selected }: Probe): string {
   const advice = providers.flatMap((provider) => adviceOf(provider));
   const table = formatTable(providers.map((provider) => rowOf(provider, machine.cores)));
   const places = providers.filter(({ path }) => path !== undefined).map(({ name, path }) => `${name}: ${shown(path!)}`);
-  const taken = `training takes ${selected}`;
+  const taken = `training will use ${selected}`;
   return [machineTable(machine), "", table, ...places, taken, ...advice].join("\n");
 }
 
@@ -65,8 +65,14 @@ function rowOf({ name, found, version, api, gflops }: ProviderReport, cores: num
   };
 }
 
+/** A problem without the words that the table around it says already. */
+const bare = (problem: string): string => problem.replace(/^oneDNN: /, "").replaceAll("; see `flotilla doctor`", "");
+
 /** What is wrong with a provider, and the command that mends it as the user would call it. */
 function adviceOf({ name, problems, fix }: ProviderReport): string[] {
   const command = fix?.replace(/^flotilla /, `${commandName()} `);
-  return [...problems.map((problem) => `${name}: ${problem}`), ...(command === undefined ? [] : [`fix: ${command}`])];
+  return [
+    ...problems.map((problem) => `${name}: ${bare(problem)}`),
+    ...(command === undefined ? [] : [`fix: ${command}`]),
+  ];
 }

@@ -65,6 +65,8 @@ export function readRunConfig(folder: string): RunConfig {
   }
 }
 
+const MOST_NAMED = 10;
+
 /** Says that a folder is not there and which runs lie beside it. */
 export function noSuchRun(folder: string): UsageError {
   const beside = dirname(folder);
@@ -74,6 +76,6 @@ export function noSuchRun(folder: string): UsageError {
         .map(({ name }) => name)
     : [];
   const near = didYouMean(basename(folder), runs);
-  const list = runs.length === 0 ? "" : `; runs in ${beside}: ${runs.join(", ")}`;
+  const list = runs.length === 0 ? "" : `; runs in ${beside}: ${runs.slice(-MOST_NAMED).join(", ")}`;
   return new UsageError(`${folder} is neither a run nor a checkpoint${list}${near}`);
 }

@@ -66,7 +66,7 @@ function checked(option: string, value: { readonly name: string; readonly lr?: L
   try {
     return parseOptimizer(value);
   } catch (error) {
-    throw new UsageError(`${option}: ${(error as Error).message}`);
+    throw new UsageError(`${option}: ${(error as Error).message.replace("optim.", "").replaceAll("✖ ", "")}`);
   }
 }
 

@@ -20,9 +20,9 @@ Examples:
       a DeepFM over all cores, tested on the last tenth of the rows
   flotilla train 'day-*.tsv' --validation test.tsv --epochs 3 --patience 1 --name ctr
       at most three epochs, fewer when the AUC stops rising; everything in runs/ctr/
-  flotilla train clicks.parquet --schema clicks.json --hold-out 0.1 --model dcn-v2 --dim 32 --hidden 512,256
+  flotilla train clicks.parquet --schema clicks.json --hold-out 0.1 --model dcnV2 --dim 32 --hidden 512,256
   flotilla train clicks.tsv --optimizer adam --lr 0.001 --schedule cosine:total=20000 --warmup 500
-  flotilla train clicks.tsv --model wide-and-deep --wide-optimizer ftrl:l1=1
+  flotilla train clicks.tsv --model wideAndDeep --wide-optimizer ftrl:l1=1
   flotilla train --resume runs/ctr
       go on where Ctrl-C, a crash or a reboot left it
 
@@ -47,14 +47,18 @@ export function addTrain(program: Command, act: (data: string[], flags: TrainFla
     .optionsGroup("Model:")
     .option(
       "--model <name>",
-      "logistic-regression, factorization-machine, wide-and-deep, deep-fm or dcn-v2 (default: deep-fm)",
+      "logisticRegression, factorizationMachine, wideAndDeep, deepFM or dcnV2 (default: deepFM)",
     )
     .option("--dim <n>", "width of the embeddings (default: 16)", wholeNumber(1, 4096))
     .option("--hidden <widths>", "widths of the hidden layers (default: 400,400,400)", widths)
-    .option("--activation <name>", "relu, sigmoid or tanh (default: relu)")
+    .option("--activation <name>", "relu, sigmoid or tanh (default: relu)", (text) =>
+      oneOf("--activation", text, ["relu", "sigmoid", "tanh"] as const),
+    )
     .option("--dropout <p>", "share of hidden units left out in training (default: 0)", realNumber(0, 1, true))
-    .option("--norm <name>", "none, batch or layer, after each hidden layer (default: none)")
-    .option("--cross-layers <n>", "of dcn-v2 (default: 3)", wholeNumber(1, 64));
+    .option("--norm <name>", "none, batch or layer, after each hidden layer (default: none)", (text) =>
+      oneOf("--norm", text, ["none", "batch", "layer"] as const),
+    )
+    .option("--cross-layers <n>", "of dcnV2 (default: 3)", wholeNumber(1, 64));
 
   command
     .optionsGroup("Data:")
@@ -84,7 +88,7 @@ export function addTrain(program: Command, act: (data: string[], flags: TrainFla
     .option("--epochs <n>", "passes over the data (default: 1)", wholeNumber(1))
     .option(
       "--optimizer <name>",
-      "adagrad, adagrad-shared, adam, adamw, ftrl, momentum or sgd, with settings as in adam:beta1=0.8 (default: adagrad)",
+      "adagrad, adagradShared, adam, adamw, ftrl, momentum or sgd, with settings as in adam:beta1=0.8 (default: adagrad)",
     )
     .option("--lr <rate>", "learning rate (default: adagrad 0.02, adam and adamw 0.001, others 0.05)", realNumber(0))
     .option("--schedule <name>", "how the rate falls, as in cosine:total=20000,floor=1e-4 (default: constant)")

@@ -114,7 +114,7 @@ function modelFrom(data: Dataset, flags: TrainFlags, seed: number): Model {
   for (const flag of modelFlags) {
     if (flags[flag] === undefined) continue;
     if (!(flag in known))
-      throw new UsageError(`${dashed(flag)} says nothing to ${name}; it is for ${modelsWith(flag)}`);
+      throw new UsageError(`${dashed(flag)} does not apply to ${name}; it is for ${modelsWith(flag)}`);
     given[flag] = flags[flag];
   }
   try {

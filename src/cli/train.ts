@@ -108,14 +108,19 @@ function defaultName(model: string): string {
 
 const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
+/** What is trained where, and what could be better. */
 function headline(job: Job, { config, path, resumed }: Run, trainer: Trainer): string {
-  const how = `${config.model.name} on ${plural(job.threads, "thread")}, ${job.engine}`;
-  const where = `${shown(path)}${resumed ? `, going on after ${formatCount(trainer.state.samples)} rows` : ""}`;
-  const advice =
-    config.validation === undefined
-      ? "\nno held-out data: --hold-out 0.1 or --validation FILE would tell how good the model is"
-      : "";
-  return `${how} → ${where}${advice}`;
+  const rows = formatCount(trainer.state.samples);
+  const lines = [
+    `${config.model.name} on ${plural(job.threads, "thread")}, ${job.engine} → ${shown(path)}${resumed ? `, going on after ${rows} rows` : ""}`,
+  ];
+  if (config.engine === "auto" && job.engine === "wasm" && job.provider.reason !== undefined) {
+    lines.push(`oneDNN would be faster, and is not found; \`${commandName()} doctor\` says more`);
+  }
+  if (config.validation === undefined) {
+    lines.push("no held-out data: --hold-out 0.1 or --validation FILE would tell how good the model is");
+  }
+  return lines.join("\n");
 }
 
 function fitOptions({ config, folder }: Run, rest: Pick<FitOptions, "signal" | "progress" | "profile">): FitOptions {

@@ -87,6 +87,8 @@ export function shellWord(text: string): string {
 /** A message in the words of the command line: options instead of fields, paths as the user gave them. */
 export function asTyped(message: string): string {
   return message
+    .replace(/^(fleet\.init|fit|trainer|openPipeline): /, "")
+    .replace(/(; see `flotilla doctor`)+/, `; see \`${commandName()} doctor\``)
     .replaceAll(`${process.cwd()}${sep}`, "")
     .replaceAll('pass onBadLine: "skip"', "give --on-bad-line skip")
     .replaceAll("; read it with data.parquet", "; say --format parquet");
