@@ -27,6 +27,7 @@ import {
   READER_START,
   READER_STATUS,
   RELEASED,
+  RESUMED,
   type Rings,
   ROWS,
   RUN,
@@ -204,7 +205,10 @@ export class ReaderPool implements Pipeline {
   #command(command: number): void {
     const { words } = this.#rings;
     Atomics.store(words, COMMAND, command);
-    Atomics.notify(words, COMMAND);
+    if (command !== PAUSE) {
+      Atomics.add(words, RESUMED, 1);
+      Atomics.notify(words, RESUMED);
+    }
     Atomics.add(words, FREED, 1);
     Atomics.notify(words, FREED);
   }

@@ -23,9 +23,9 @@ import {
   READER_START,
   READER_STATUS,
   READY,
+  RESUMED,
   Rings,
   ROWS,
-  RUN,
   SEQUENCE,
   SLOT_SEQUENCE,
   STATE,
@@ -235,11 +235,12 @@ export class Reader {
       this.#stats[READER_START] = this.#unit === undefined ? 0 : this.#decoder.position;
       this.#stats[READER_END] = this.#unit?.end ?? 0;
       this.#stats[READER_STATUS] = STATUS_PARKED;
+      const resumed = Atomics.load(words, RESUMED);
       this.#rings.leave();
-      while (Atomics.load(words, COMMAND) === PAUSE) Atomics.wait(words, COMMAND, PAUSE);
+      while (Atomics.load(words, RESUMED) === resumed) Atomics.wait(words, RESUMED, resumed);
       this.#stats[READER_STATUS] = STATUS_RUNNING;
     }
-    return Atomics.load(words, COMMAND) === RUN;
+    return Atomics.load(words, COMMAND) !== STOP;
   }
 
   #onBadLine(line: BadLine): void {

@@ -36,6 +36,21 @@ describe("pausing", () => {
     expect(() => pipeline.state()).not.toThrow();
   });
 
+  it("may begin again before the readers have noticed that the last pause is over", async () => {
+    const { pipeline, queues } = await start(criteo(plain, { batch: 8, readers: 2 }), { slots: 4 });
+    const seen: number[] = [];
+    for (let round = 0; round < 50; round++) {
+      await pipeline.pause();
+      pipeline.continue();
+      const pausing = pipeline.pause();
+      seen.push(...(await take(queues[0]!, numbered)).flat());
+      await pausing;
+      pipeline.continue();
+    }
+    seen.push(...(await take(queues[0]!, numbered)).flat());
+    expect(seen.toSorted(ascending)).toEqual(allRows);
+  });
+
   const words = folder.write("words.csv", `n,w\n${lines.map((_, i) => `${i},"w ${i}"`).join("\n")}`);
   const csvKeys: Keys = (queue, slot) => [...heap.f32(slot + columnOf(queue.layout, "dense").offset, queue.rows)];
   const parquetRows = 60_000;

@@ -35,6 +35,8 @@ export const STOP = 2;
 // Words of the control block, on cache lines of their own where several threads write them.
 export const COMMAND = 0;
 export const FAILED = 1;
+/** Counts the ends of pauses: a reader that is slow to wake up must not take the next pause for the last one. */
+export const RESUMED = 2;
 export const NEXT_UNIT = 16;
 export const FREED = 32;
 /** Readers that may still publish: not finished, not paused. */
