@@ -50,6 +50,8 @@ class FitLoop {
   #badLines: FitResult["badLines"] = { count: 0, first: [] };
   #profiles: readonly string[] = [];
   #evaluatedAt: number;
+  /** Where the last record of training ended. */
+  #recorded: { readonly samples: number; readonly seconds: number };
   #checkpointAt = performance.now();
 
   constructor(trainer: Trainer, session: Session, dataset: Dataset, options: FitOptions) {
@@ -65,6 +67,7 @@ class FitLoop {
     this.#line = options.progress === false ? undefined : new ProgressLine();
     this.#start = trainer.state;
     this.#evaluatedAt = trainer.state.samples;
+    this.#recorded = trainer.state;
   }
 
   close(): void {
@@ -212,12 +215,13 @@ class FitLoop {
       step: trainer.state.step,
       samples,
       seconds,
-      samplesPerSecond: (samples - before.samples) / Math.max(1e-9, seconds - before.seconds),
+      samplesPerSecond: (samples - this.#recorded.samples) / Math.max(1e-9, seconds - this.#recorded.seconds),
       loss: window.loss,
       ...(Number.isNaN(window.auc) ? {} : { auc: window.auc }),
       learningRate: learningRateAt(trainer.optimizers.default.lr, trainer.state.step),
       epoch: before.epoch,
     };
+    this.#recorded = { samples, seconds };
     this.#emit(record);
     const { epochs = 1 } = this.#options;
     const { rows, estimatedRows } = pipeline.progress();

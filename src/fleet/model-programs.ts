@@ -72,6 +72,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     },
     { inputs, training: true },
   );
+  checkGroups(optimizers, forward);
   const score = trace((columns, ctx) => ({ logits: logitsOf(columns, ctx) }), { inputs, training: false });
 
   const ruleOf = (group: string) => updateRule(optimizers[groupOf(optimizers, group)]!, groupOf(optimizers, group));
@@ -120,6 +121,19 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     shared: scorePlan,
     tables,
   };
+}
+
+/** A misspelt group would leave its parameters to the default optimizer without a word. */
+function checkGroups(groups: OptimizerGroups, { parameters, tables }: Program): void {
+  const ofParameters = Object.values(parameters).map(({ group }) => group);
+  const ofFields = Object.values(tables).flatMap(({ fields }) => fields.map(({ name }) => name));
+  const known = new Set(["default", ...ofParameters, ...ofFields]);
+  const stray = Object.keys(groups).find((group) => !known.has(group));
+  if (stray !== undefined) {
+    throw new Error(
+      `optimizer group "${stray}" is no group of parameters and no table field of this model; it has ${[...known].join(", ")}`,
+    );
+  }
 }
 
 /**
