@@ -1,11 +1,10 @@
 // DeepFM as on the Criteo challenge (26 × 16 embeddings of a million rows, 13 numbers, MLP 400-400-400, batch 512,
 // AdaGrad): rates beside the bound of the matrix products alone and beside PyTorch, scaling, memory, and held-out loss.
 
-import type { Worker } from "node:worker_threads";
 import type { ProviderDescription } from "../src/engine/providers/index.ts";
 import { type Engine, Flotilla } from "./lib/ctr-flotilla.ts";
 import { flotillaScores, type LossFiles, type Scores, torchScores } from "./lib/ctr-loss.ts";
-import { liveWorkers, measureMemory, watchWorkers } from "./lib/ctr-memory.ts";
+import { measureMemory } from "./lib/ctr-memory.ts";
 import { type CtrFiles, flopsPerSample, recipe, type System, writeCtrFiles, writeEveryId } from "./lib/ctr-recipe.ts";
 import { measureRates, ratio } from "./lib/ctr-speed.ts";
 import { asInstalled, Torch, type Tuning, tune } from "./lib/ctr-torch.ts";
@@ -47,7 +46,6 @@ export async function run(options: BenchOptions = {}): Promise<BenchResult> {
   const size = options.quick ? quick : full;
   const rows: BenchRow[] = [];
   const goals: BenchGoal[] = [];
-  watchWorkers();
   const peers = await findPeers();
   say("writing click data");
   const files = writeCtrFiles("speed", size.rows, 1);
@@ -55,12 +53,9 @@ export async function run(options: BenchOptions = {}): Promise<BenchResult> {
 
   const engines: Engine[] = ["wasm"];
   const flotillas = new Map<string, Flotilla>();
-  let trainers: readonly Worker[] = [];
   const open = async (engine: Engine, threads: number): Promise<void> => {
     say(`opening flotilla ${engine}, ${threads} threads`);
-    const others = new Set(liveWorkers());
     flotillas.set(`${engine}${threads}`, await Flotilla.open(threads, engine, files, everyId));
-    if (threads === THREADS) trainers = liveWorkers().filter((worker) => !others.has(worker));
   };
   for (const threads of [1, THREADS]) await open("wasm", threads);
   try {
@@ -70,7 +65,7 @@ export async function run(options: BenchOptions = {}): Promise<BenchResult> {
     say(`onednn left out: ${(error as Error).message}`);
   }
   await speed(size, files, engines, flotillas, peers, rows, goals);
-  await memory(flotillas.get(`${engines[0]}${THREADS}`)!, trainers, size, rows, goals);
+  await memory(flotillas.get(`${engines[0]}${THREADS}`)!, size, rows, goals);
   for (const flotilla of flotillas.values()) await flotilla.close();
 
   const lossFiles = {
@@ -134,15 +129,9 @@ async function speed(
   goals.push(atLeast(`${engines[0]} / PyTorch as installed`, ratio(best, rates.get(plain)!), 2.3));
 }
 
-async function memory(
-  flotilla: Flotilla,
-  trainers: readonly Worker[],
-  { steps }: Size,
-  rows: BenchRow[],
-  goals: BenchGoal[],
-): Promise<void> {
+async function memory(flotilla: Flotilla, { steps }: Size, rows: BenchRow[], goals: BenchGoal[]): Promise<void> {
   say(`memory over ${steps} steps`);
-  const result = await measureMemory(flotilla, trainers, steps);
+  const result = await measureMemory(flotilla, steps);
   const system = flotilla.name;
   const over = `over ${result.steps} steps`;
   rows.push(

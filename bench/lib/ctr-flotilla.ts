@@ -1,10 +1,12 @@
 // flotilla as a system of the CTR benchmark.
 
+import type { Worker } from "node:worker_threads";
 import * as data from "../../src/data/index.ts";
 import * as fleet from "../../src/fleet/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { type CtrFiles, recipe, type System, type Window } from "./ctr-recipe.ts";
+import { liveWorkers } from "./workers.ts";
 
 export type Engine = "onednn" | "wasm";
 
@@ -29,25 +31,31 @@ export class Flotilla implements System {
   readonly threads: number;
   readonly job: fleet.Job;
   readonly trainer: fleet.Trainer;
+  /** The trainer threads. */
+  readonly workers: readonly Worker[];
   readonly #train: data.Dataset;
 
-  private constructor(job: fleet.Job, trainer: fleet.Trainer, train: data.Dataset) {
+  private constructor(job: fleet.Job, trainer: fleet.Trainer, workers: readonly Worker[], train: data.Dataset) {
     this.name = `flotilla ${job.engine}, ${job.threads} thread${job.threads > 1 ? "s" : ""}`;
     this.threads = job.threads;
     this.job = job;
     this.trainer = trainer;
+    this.workers = workers;
     this.#train = train;
   }
 
   /** Trains over a file of every id first, which gives the table all its rows and warms everything up. */
   static async open(threads: number, engine: Engine, files: CtrFiles, everyIdFile: string): Promise<Flotilla> {
+    const others = new Set(liveWorkers());
     const { job, trainer } = await openTrainer(threads, engine, 1);
     await trainer.fit(criteo(everyIdFile), { progress: false });
     const rows = trainer.tableSizes.features ?? 0;
     if (rows !== recipe.vocabulary) {
       throw new Error(`ctr: the table has ${rows} rows after training on every one of ${recipe.vocabulary} ids`);
     }
-    return new Flotilla(job, trainer, criteo(files.criteo));
+    // Trainer threads start before readers do.
+    const workers = liveWorkers().filter((worker) => !others.has(worker));
+    return new Flotilla(job, trainer, workers.slice(0, threads), criteo(files.criteo));
   }
 
   /** Trains until `enough` says so of the samples and seconds since the first record, and returns the last ones. */

@@ -1,5 +1,5 @@
-// The real click-like data sets, split and encoded for the peers: training rows first in time where the data has a time,
-// ids learnt from the training rows alone, numbers standardised by them.
+// The real click-like data sets as the peers take them, read without flotilla's own readers so that those are checked as
+// well: ids learnt from the training rows alone, numbers standardised by them, rows in the order of the files.
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -9,12 +9,21 @@ import { asyncBufferFromFile, parquetRead } from "hyparquet";
 import type { ClickRows } from "./tensor-file.ts";
 import { Vocabulary } from "./vocabulary.ts";
 
+/** (x − mean) / scale */
+export interface Standard {
+  readonly mean: number;
+  readonly scale: number;
+}
+
 export interface RealData {
-  readonly name: string;
   readonly train: ClickRows;
   readonly test: ClickRows;
   /** Ids lie in 0 … vocabulary − 1. */
   readonly vocabulary: number;
+  /** How each number was standardised; none where numbers went through ln(1 + max(x, 0)). */
+  readonly standards: readonly Standard[];
+  /** Of MovieLens: the first time of the held-out rows. */
+  readonly splitTime?: number;
 }
 
 export const realDataNames = ["flights", "criteo", "census", "movielens"] as const;
@@ -29,9 +38,13 @@ interface Columns {
   readonly label: ArrayLike<number>;
   readonly categorical: readonly ArrayLike<string | number>[];
   readonly numeric: readonly ArrayLike<number>[];
+  readonly transform: "standard" | "log";
+  readonly splitTime?: number;
 }
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+export const flightsFile = join(repository, "node_modules/vega-datasets/data/flights-3m.parquet");
 
 /** The folder of shared data sets, or undefined where this machine has none. */
 export function sharedData(): string | undefined {
@@ -42,42 +55,50 @@ export function sharedData(): string | undefined {
 /**
  * Reads and encodes a data set.
  *
- * @throws Error when the shared data folder is missing (all but flights).
+ * @throws Error when the shared data folder, which all but the flights need, is missing.
  */
-export async function realData(name: RealDataName, minCount = 1): Promise<RealData> {
-  if (name === "flights") return encode(name, await flights(), minCount);
+export async function realData(name: RealDataName): Promise<RealData> {
+  if (name === "flights") return encode(await flights());
   const folder = sharedData();
-  if (!folder) throw new Error(`${name}: no folder ../shared/data and FLOTILLA_SHARED_DATA is not set`);
+  if (folder === undefined) throw new Error("no folder ../shared/data, and FLOTILLA_SHARED_DATA names none");
   const readers = { criteo, census, movielens };
-  return encode(name, readers[name](join(folder, name)), minCount);
+  return encode(readers[name](join(folder, name)));
 }
 
-function encode(name: string, columns: Columns, minCount: number): RealData {
-  const { trainRows, categorical, numeric, label } = columns;
+function encode({ trainRows, categorical, numeric, label, transform, splitTime }: Columns): RealData {
   const vocabulary = new Vocabulary(categorical.length);
-  vocabulary.learn(categorical, 0, trainRows, minCount);
-  const scaled = numeric.map((column) => standardise(column, trainRows));
+  vocabulary.learn(categorical, trainRows);
+  const standards = transform === "standard" ? numeric.map((column) => standardOf(column, trainRows)) : [];
   const part = (begin: number, end: number): ClickRows => {
     const rows = end - begin;
-    const dense = new Float32Array(rows * scaled.length);
-    scaled.forEach((column, number) => {
-      for (let row = begin; row < end; row++) dense[(row - begin) * scaled.length + number] = column[row]!;
+    const dense = new Float32Array(rows * numeric.length);
+    numeric.forEach((column, number) => {
+      const { mean, scale } = standards[number] ?? { mean: 0, scale: 1 };
+      for (let row = begin; row < end; row++) {
+        const value = column[row]!;
+        const transformed = transform === "log" ? Math.log1p(Math.max(value, 0)) : (value - mean) / scale;
+        dense[(row - begin) * numeric.length + number] = transformed;
+      }
     });
     return {
       rows,
       fields: categorical.length,
-      numbers: scaled.length,
+      numbers: numeric.length,
       ids: vocabulary.encode(categorical, begin, end),
       dense,
       label: Float32Array.from({ length: rows }, (_, row) => label[begin + row]!),
     };
   };
-  const train = part(0, trainRows);
-  return { name, train, test: part(trainRows, label.length), vocabulary: vocabulary.size };
+  return {
+    train: part(0, trainRows),
+    test: part(trainRows, label.length),
+    vocabulary: vocabulary.size,
+    standards,
+    ...(splitTime === undefined ? {} : { splitTime }),
+  };
 }
 
-/** To mean 0 and variance 1 over the training rows. */
-function standardise(column: ArrayLike<number>, trainRows: number): Float32Array {
+function standardOf(column: ArrayLike<number>, trainRows: number): Standard {
   let sum = 0;
   let squares = 0;
   for (let row = 0; row < trainRows; row++) {
@@ -85,14 +106,12 @@ function standardise(column: ArrayLike<number>, trainRows: number): Float32Array
     squares += column[row]! ** 2;
   }
   const mean = sum / trainRows;
-  const deviation = Math.sqrt(squares / trainRows - mean * mean) || 1;
-  return Float32Array.from(column, (value) => (value - mean) / deviation);
+  return { mean, scale: Math.sqrt(squares / trainRows - mean * mean) || 1 };
 }
 
-/** Departures of the first half of 2001, late or not; the last tenth by time is held out. */
+/** Departures of the first half of 2001, late or not, by time; the last tenth is held out. The features are the demo's. */
 async function flights(): Promise<Columns> {
-  const path = join(repository, "node_modules/vega-datasets/data/flights-3m.parquet");
-  const file = await asyncBufferFromFile(path);
+  const file = await asyncBufferFromFile(flightsFile);
   const chunks: Record<string, { begin: number; values: ArrayLike<unknown> }[]> = {};
   await parquetRead({
     file,
@@ -104,27 +123,20 @@ async function flights(): Promise<Columns> {
   });
   const column = (name: string): unknown[] =>
     chunks[name]!.sort((a, b) => a.begin - b.begin).flatMap((chunk) => Array.from(chunk.values));
-  const time = Float64Array.from(column("date"), Number);
-  const order = Uint32Array.from(time.keys()).sort((a, b) => time[a]! - time[b]! || a - b);
-  const sorted = <T>(values: readonly T[]): T[] => Array.from(order, (row) => values[row]!);
-  const dates = Array.from(order, (row) => new Date(time[row]!));
-  const hour = dates.map((date) => date.getUTCHours());
-  const origin = sorted(column("origin") as string[]);
-  const destination = sorted(column("destination") as string[]);
+  const dates = column("date").map((time) => new Date(Number(time)));
+  const [hour, weekday] = [dates.map((date) => date.getUTCHours()), dates.map((date) => date.getUTCDay())];
+  const [from, to] = [column("origin") as string[], column("destination") as string[]];
+  const cross = (a: readonly unknown[], b: readonly unknown[]): string[] => a.map((value, row) => `${value}@${b[row]}`);
   return {
-    trainRows: Math.floor(order.length * 0.9),
-    label: sorted(column("delay")).map((delay) => (Number(delay) > LATE ? 1 : 0)),
+    trainRows: Math.floor(dates.length * 0.9),
+    label: column("delay").map((delay) => (Number(delay) > LATE ? 1 : 0)),
     categorical: [
-      hour,
-      dates.map((date) => date.getUTCDay()),
-      dates.map((date) => date.getUTCMonth()),
-      origin,
-      destination,
-      origin.map((from, row) => `${from}-${destination[row]}`),
-      origin.map((from, row) => `${from}@${hour[row]}`),
-      destination.map((to, row) => `${to}@${hour[row]}`),
+      ...[hour, weekday, dates.map((date) => date.getUTCMonth()), from, to],
+      ...[cross(from, to), cross(from, hour), cross(to, hour)],
+      ...[cross(weekday, hour), cross(from, weekday), cross(to, weekday)],
     ],
-    numeric: [sorted(column("distance")).map((distance) => Math.log1p(Number(distance)))],
+    numeric: [column("distance").map(Number)],
+    transform: "standard",
   };
 }
 
@@ -144,10 +156,9 @@ function criteo(folder: string): Columns {
   return {
     trainRows: train.length,
     label: at(rows, 0).map(Number),
-    numeric: Array.from({ length: 13 }, (_, i) =>
-      at(rows, 1 + i).map((value) => Math.log1p(Math.max(Number(value), 0))),
-    ),
+    numeric: Array.from({ length: 13 }, (_, i) => at(rows, 1 + i).map(Number)),
     categorical: Array.from({ length: 26 }, (_, i) => at(rows, 14 + i)),
+    transform: "log",
   };
 }
 
@@ -155,24 +166,28 @@ function census(folder: string): Columns {
   const read = (name: string): string[][] => lines(join(folder, name), ", ").filter((row) => row.length === 15);
   const train = read("adult.data");
   const rows = [...train, ...read("adult.test")];
-  const numeric = [0, 2, 4, 10, 11, 12];
   return {
     trainRows: train.length,
     label: at(rows, 14).map((value) => (value.startsWith(">50K") ? 1 : 0)),
-    numeric: numeric.map((i) => at(rows, i).map((value) => Math.log1p(Number(value)))),
+    numeric: [0, 2, 4, 10, 11, 12].map((i) => at(rows, i).map(Number)),
     categorical: [1, 3, 5, 6, 7, 8, 9, 13].map((i) => at(rows, i)),
+    transform: "standard",
   };
 }
 
 /** A rating of 4 or more is a click; the last fifth by time is held out. */
 function movielens(folder: string): Columns {
-  const users = new Map(lines(join(folder, "u.user"), "|").map((row) => [row[0]!, row]));
-  const ratings = lines(join(folder, "u.data"), "\t").sort((a, b) => Number(a[3]) - Number(b[3]));
-  const user = (column: number): string[] => ratings.map((row) => users.get(row[0]!)?.[column] ?? "");
+  const ratings = lines(join(folder, "u.data"), "\t");
+  const times = at(ratings, 3).map(Number);
+  const splitTime = times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.8)]!;
+  const train = ratings.filter((_, row) => times[row]! < splitTime);
+  const rows = [...train, ...ratings.filter((_, row) => times[row]! >= splitTime)];
   return {
-    trainRows: Math.floor(ratings.length * 0.8),
-    label: ratings.map((row) => (Number(row[2]) >= 4 ? 1 : 0)),
+    trainRows: train.length,
+    label: at(rows, 2).map((rating) => (Number(rating) >= 4 ? 1 : 0)),
     numeric: [],
-    categorical: [at(ratings, 0), at(ratings, 1), user(1), user(2), user(3)],
+    categorical: [at(rows, 0), at(rows, 1)],
+    transform: "log",
+    splitTime,
   };
 }

@@ -1,5 +1,5 @@
-// Turns values into the ids of a table: one id for each value of a field that the training rows hold often enough, and
-// 0, which stands for no feature, for the rest.
+// Turns values into the ids of a table: one id for each value of a field that the training rows hold, and 0, which stands
+// for no feature, for the rest.
 
 /** Ids 1 … size − 1 over all fields; learnt from training rows, then frozen. */
 export class Vocabulary {
@@ -15,13 +15,12 @@ export class Vocabulary {
     return this.#size;
   }
 
-  /** Learns from row-major values; values seen fewer than `minCount` times get no id. Empty strings get none. */
-  learn(columns: readonly ArrayLike<string | number>[], begin: number, end: number, minCount: number): void {
+  /** Learns from the first `rows` of columns; the empty value is one like others. */
+  learn(columns: readonly ArrayLike<string | number>[], rows: number): void {
     columns.forEach((column, field) => {
-      const counts = new Map<string | number, number>();
-      for (let row = begin; row < end; row++) counts.set(column[row]!, (counts.get(column[row]!) ?? 0) + 1);
-      for (const [value, count] of counts) {
-        if (value !== "" && count >= minCount) this.#ids[field]!.set(value, this.#size++);
+      const ids = this.#ids[field]!;
+      for (let row = 0; row < rows; row++) {
+        if (!ids.has(column[row]!)) ids.set(column[row]!, this.#size++);
       }
     });
   }

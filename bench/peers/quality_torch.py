@@ -26,7 +26,7 @@ def parse():
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--l2", type=float, default=1.0, help="of scikit-learn: the inverse regularisation strength C")
+    parser.add_argument("--inverse-strength", type=float, default=1.0, help="of the regularisation; scikit-learn only")
     return parser.parse_args()
 
 
@@ -63,7 +63,7 @@ def sklearn(options, data, test):
         onehot = csr_matrix((ones, part.ids.numpy().ravel(), pointers), (part.rows, vocabulary))
         return hstack([onehot, part.dense.numpy()]).tocsr()
 
-    model = LogisticRegression(C=options.l2, max_iter=300)
+    model = LogisticRegression(C=options.inverse_strength, max_iter=300)
     begin = time.perf_counter()
     model.fit(matrix(data), data.label.numpy())
     label = test.label.double()
