@@ -37,7 +37,7 @@ function blocks(page: string, language: string): string[] {
 }
 
 describe.concurrent("examples", () => {
-  it.for(examples)("%s runs", async (name, { expect }) => {
+  it.for(examples)("%s runs", { timeout: 120_000 }, async (name, { expect }) => {
     const output = await run(`examples/${name}`, [], folder);
     expect(output).not.toMatch(/NaN|undefined/);
     if (!exact.includes(name)) return;
@@ -77,6 +77,12 @@ describe("pages", () => {
     const commands = ["train", "evaluate", "predict", "doctor"];
     const helps = await Promise.all(commands.map((command) => run("bin/flotilla.js", [command, "--help"], root)));
     expect([...flags(read("docs", "cli.md"))].sort()).toEqual([...flags(helps.join())].sort());
+  });
+
+  it("describe every benchmark", async () => {
+    const names = (await run("bench/main.ts", ["--help"], root)).matchAll(/^ {2}(\w+) {2,}/gm);
+    const described = read("docs", "benchmarks.md").matchAll(/^\| `(\w+)` \|/gm);
+    expect([...described].map(([, name]) => name)).toEqual([...names].map(([, name]) => name));
   });
 
   it("mention every example", () => {
