@@ -26,7 +26,10 @@ export interface FitOptions {
   readonly run?: RunFolder;
   /** Seconds between checkpoints in the run's folder; default 300. */
   readonly checkpointSeconds?: number;
-  /** Stops training after the batches (shuffled: the window) that are read already; `fit` then returns with `stopped: "signal"` and a state to go on from. */
+  /**
+   * Stops training after the batches that are read already, of shuffled data after their window; `fit` then returns with
+   * `stopped: "signal"` and a state to go on from.
+   */
   readonly signal?: AbortSignal;
   /** Called with every record: windows of training about twice a second, evaluations, events. */
   readonly onRecord?: (record: MetricsRecord) => void;
