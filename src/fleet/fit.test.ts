@@ -1,16 +1,22 @@
 // The training loop as a user steers it: records, schedules, evaluations, early stop, checkpoints, callbacks, bad lines.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { deepFM, logisticRegression } from "../models/index.ts";
 import { adam, ftrl, learningRateAt, sgd } from "../optim/index.ts";
 import type { EvaluationRecord, MetricsRecord, TrainRecord } from "../report/index.ts";
-import type { FitOptions, FitResult } from "./fit-options.ts";
 import { init, type Job } from "./job.ts";
 import { RunFolder } from "./run-folder.ts";
-import { clickColumns, clickFile, clicks, difference, learnt, temporaryFolder, writeLines } from "./testing.ts";
-import type { Trainer } from "./trainer.ts";
+import {
+  clickColumns,
+  clickFile,
+  clicks,
+  difference,
+  fitWatched,
+  learnt,
+  temporaryFolder,
+  writeLines,
+} from "./testing.ts";
 
 const folder = temporaryFolder();
 const train = clickFile(folder.path, "train.csv", 8000, 1);
@@ -26,25 +32,6 @@ afterAll(async () => {
   await job.close();
   folder.dispose();
 });
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-/** Fits while the loop's clock runs fast: it looks at the statistics about every millisecond instead of twice a second. */
-async function fitWatched(trainer: Trainer, options: FitOptions, data = dataset): Promise<FitResult> {
-  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-  const fit = trainer.fit(data, { progress: false, ...options });
-  let done = false;
-  const result = fit.finally(() => {
-    done = true;
-  });
-  while (!done) {
-    await delay(1);
-    vi.advanceTimersByTime(500);
-  }
-  return result;
-}
-
 const trainRecords = (records: readonly MetricsRecord[]): TrainRecord[] =>
   records.filter((record) => record.type === "train");
 const evaluations = (records: readonly MetricsRecord[]): EvaluationRecord[] =>
@@ -54,7 +41,7 @@ test("records tell what was trained, at what rate, and add up", async () => {
   const lr = { kind: "cosine", lr: 0.05, total: 500, floor: 0.001 } as const;
   const trainer = job.trainer(model, { optimizer: adam({ lr }) });
   const records: MetricsRecord[] = [];
-  const fit = await fitWatched(trainer, { epochs: 2, onRecord: (record) => records.push(record) });
+  const fit = await fitWatched(trainer, dataset, { epochs: 2, onRecord: (record) => records.push(record) });
   const windows = trainRecords(records);
   expect(windows.length).toBeGreaterThan(2);
   expect(windows.at(-1)).toMatchObject({ samples: 16_000, step: fit.steps, epoch: 1 });
@@ -86,7 +73,7 @@ test("a schedule drives the updates: with a rate that falls to 0, later epochs c
 test("evaluates every so many rows and after each epoch, and trains on each row once all the same", async () => {
   const trainer = job.trainer(model, { optimizer: adam({ lr: 0.01 }) });
   const records: MetricsRecord[] = [];
-  const fit = await fitWatched(trainer, {
+  const fit = await fitWatched(trainer, dataset, {
     epochs: 2,
     validation,
     evaluateEvery: 1000,
@@ -154,7 +141,7 @@ test("keeps records and checkpoints in the run's folder, from which another trai
   const trainer = single.trainer(model, { optimizer });
   const records: MetricsRecord[] = [];
   const onRecord = (record: MetricsRecord) => records.push(record);
-  await fitWatched(trainer, { epochs: 2, run, checkpointSeconds: 0.05, validation, onRecord });
+  await fitWatched(trainer, dataset, { epochs: 2, run, checkpointSeconds: 0.05, validation, onRecord });
   const lines = readFileSync(join(run.path, "metrics.jsonl"), "utf8").trim().split("\n");
   expect(lines.map((line) => JSON.parse(line))).toEqual(JSON.parse(JSON.stringify(records)));
 

@@ -32,7 +32,6 @@ export class Job {
   readonly heap: Heap;
   readonly provider: ProviderDescription;
   readonly pool: TrainerPool;
-  readonly #trainers = new Set<Trainer>();
 
   constructor(threads: number, heap: Heap, provider: ProviderDescription) {
     this.threads = threads;
@@ -48,15 +47,13 @@ export class Job {
 
   /** A trainer of this model; several may live side by side. */
   trainer(model: Model, options: TrainerOptions = {}): Trainer {
-    const trainer = new Trainer(this, model, options);
-    this.#trainers.add(trainer);
-    return trainer;
+    this.pool.expectOpen();
+    return new Trainer(this, model, options);
   }
 
   /** Ends the trainer threads. Trainers of this job can no longer be used. */
   async close(): Promise<void> {
     await this.pool.close();
-    this.#trainers.clear();
   }
 }
 

@@ -80,8 +80,10 @@ export class TrainerPool {
     return results.map((result) => (result as PromiseFulfilledResult<unknown>).value as T);
   }
 
-  get closed(): boolean {
-    return this.#closed;
+  /** @throws when the pool is closed. */
+  expectOpen(): void {
+    if (this.#closed)
+      throw new Error("the job is closed, its trainers can no longer be used; make a new one with init");
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,8 @@
 // For tests: click data from a known model, and training once more in float64, by the interpreter, over the same batches.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { vi } from "vitest";
 import { columnOf, csv, type Dataset } from "../data/index.ts";
 import { decodeAll, type Row, temporaryFolder } from "../data/testing.ts";
 import { Heap } from "../memory/index.ts";
@@ -17,6 +19,7 @@ import {
 } from "../program/index.ts";
 import { randomFrom } from "../program/testing.ts";
 import { columnsOf, layoutOf, Table } from "../table/index.ts";
+import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { OptimizerGroups } from "./model-programs.ts";
 import { initialise } from "./parameters.ts";
 import type { Trainer } from "./trainer.ts";
@@ -109,6 +112,23 @@ export function difference(actual: Numbers, expected: Numbers): { error: number;
     }
   }
   return worst;
+}
+
+/** Fits while the loop's clock runs fast: it looks at the statistics about every millisecond instead of twice a second. */
+export async function fitWatched(trainer: Trainer, dataset: Dataset, options: FitOptions): Promise<FitResult> {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  let done = false;
+  const result = trainer.fit(dataset, { progress: false, ...options }).finally(() => {
+    done = true;
+  });
+  // Failures are the caller's.
+  result.catch(() => undefined);
+  while (!done) {
+    await delay(1);
+    vi.advanceTimersByTime(500);
+  }
+  vi.useRealTimers();
+  return result;
 }
 
 /** A signal that aborts when the model's bias has been seen to move `times` times; call `stop` when done. */

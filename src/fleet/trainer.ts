@@ -1,6 +1,5 @@
 // The trainer: what a user calls to train, evaluate, predict, save and load one model.
 import { isDeepStrictEqual } from "node:util";
-import { z } from "zod";
 import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
 import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
@@ -28,6 +27,7 @@ export interface TrainerOptions {
 }
 
 const CLOSED = "closed";
+const MAX_SEED = 0xffffffff;
 
 export class Trainer {
   readonly job: Job;
@@ -51,7 +51,9 @@ export class Trainer {
     this.model = model;
     this.optimizers = optimizerGroups(optimizer);
     this.strategy = parseStrategy(strategy);
-    this.seed = z.int().min(0).max(0xffffffff).parse(seed);
+    if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED)
+      throw new TypeError(`trainer: seed must be an integer from 0 to ${MAX_SEED}, got ${seed}`);
+    this.seed = seed;
   }
 
   /** Trains until the epochs are done, a patience runs out or a signal stops it; calling it again goes on. */
