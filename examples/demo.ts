@@ -2,8 +2,7 @@
 // be more than 15 minutes late, a logistic regression shows what the crosses alone can do, the last tenth is held out.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { fetchOneDnn } from "../src/engine/doctor/index.ts";
-import { data, fleet, models, optim, report } from "../src/index.ts";
+import { data, doctor, fleet, models, optim, report } from "../src/index.ts";
 
 const { values: args } = parseArgs({
   options: {
@@ -62,7 +61,7 @@ function criteo(file: string): ReturnType<typeof flights> {
 }
 
 if (args.engine === "auto") {
-  const found = await fetchOneDnn({ log: (line) => console.log(`oneDNN: ${line}`) });
+  const found = await doctor.fetchOneDnn({ log: (line) => console.log(`oneDNN: ${line}`) });
   if (!found.ok)
     console.log(`notice: no oneDNN (${found.reason}); WASM computes instead, at about a quarter of the speed`);
 }

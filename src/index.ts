@@ -1,6 +1,7 @@
 // flotilla: distributed deep-learning training for Node.js.
 export * as checkpoint from "./checkpoint/index.ts";
 export * as data from "./data/index.ts";
+export * as doctor from "./engine/doctor/index.ts";
 export * as fleet from "./fleet/index.ts";
 export * as metrics from "./metrics/index.ts";
 export * as models from "./models/index.ts";
