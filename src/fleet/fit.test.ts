@@ -7,6 +7,7 @@ import { adam, ftrl, learningRateAt, sgd } from "../optim/index.ts";
 import type { EvaluationRecord, MetricsRecord, TrainRecord } from "../report/index.ts";
 import { init, type Job } from "./job.ts";
 import { RunFolder } from "./run-folder.ts";
+import { readTrainerState } from "./saved-state.ts";
 import {
   clickColumns,
   clickFile,
@@ -152,6 +153,13 @@ test("keeps records and checkpoints in the run's folder, from which another trai
   const { error, where } = difference(await learnt(resumed, dataset), await learnt(trainer, dataset));
   expect(error, where).toBe(0);
   await single.close();
+});
+
+test("epochs too short for a look in between leave checkpoints all the same", async () => {
+  const run = await RunFolder.create(join(folder.path, "short"), {});
+  const trainer = job.trainer(model);
+  await trainer.fit(dataset, { epochs: 2, run, checkpointSeconds: 0, progress: false });
+  expect((await readTrainerState(run.checkpoint)).training).toEqual(trainer.state);
 });
 
 test("groups train by optimizers of their own", async () => {

@@ -124,6 +124,8 @@ class FitLoop {
     const { data: _, ...rest } = trainer.state;
     trainer.state = { ...rest, epoch: epoch + 1 };
     if (validation !== undefined && (await this.#evaluate())) return "early-stop";
+    // Epochs may be shorter than the time between two looks.
+    if (this.#checkpointDue()) await this.#checkpoint();
     return "finished";
   }
 
