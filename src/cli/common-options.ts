@@ -1,8 +1,9 @@
 // Options that several commands share.
 import { Option } from "commander";
-import { formats } from "./data-source.ts";
 import { oneOf, wholeNumber } from "./usage.ts";
 
+export const formats = ["criteo", "csv", "parquet"] as const;
+export type Format = (typeof formats)[number];
 const engines = ["auto", "onednn", "wasm"] as const;
 
 export function engineOptions(): Option[] {

@@ -3,10 +3,8 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { gunzipSync, constants as zlib } from "node:zlib";
 import { type CsvOptions, csv, Dataset, type DatasetSpec, expandPatterns, inspect, splitLine } from "../data/index.ts";
+import type { Format } from "./common-options.ts";
 import { UsageError } from "./usage.ts";
-
-export const formats = ["criteo", "csv", "parquet"] as const;
-export type Format = (typeof formats)[number];
 
 /** What is said about data beside its files. */
 export interface DataOptions {

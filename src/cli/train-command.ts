@@ -1,7 +1,6 @@
 // The options of `flotilla train`, and the help that teaches them.
 import { type Command, Option } from "commander";
-import { engineOptions } from "./common-options.ts";
-import { formats } from "./data-source.ts";
+import { engineOptions, formats } from "./common-options.ts";
 import type { TrainFlags } from "./train-options.ts";
 import { oneOf, realNumber, wholeNumber, widths } from "./usage.ts";
 
