@@ -104,7 +104,6 @@ export async function loadTrainer(
   }
   for (const name of parameters.names) await checkpoint.readTensor(name, parameters.view(name));
   for (const table of Object.values(tables)) {
-    if (table.size() > 0) throw new Error(`load: table "${table.name}" has rows already; load into a new trainer`);
     for await (const chunk of checkpoint.table(table.name).chunks()) table.load(chunk);
   }
   trainer.state = saved.training;
