@@ -83,6 +83,20 @@ export function detectFormat(path: string, hasSchema: boolean): Format {
   );
 }
 
+/** @throws UsageError when rows have no labels */
+export function requireLabels({ spec }: Dataset): void {
+  if (spec.format !== "criteo") {
+    if (spec.schema.label !== undefined) return;
+    throw new UsageError('--schema: labels are needed, as in "label": { "column": "clicked" }');
+  }
+  const bare = expandPatterns(spec.patterns).find(isUnlabelled);
+  if (bare === undefined) return;
+  throw new UsageError(`${shown(bare)} has no labels: its first line has 39 fields, with a label there would be 40`);
+}
+
+/** Whether a Criteo file starts with a line without label. */
+const isUnlabelled = (path: string): boolean => firstLine(headOf(path)).split("\t").length === UNLABELLED;
+
 /**
  * All rows of a file in their order, with or without labels. A line that cannot be parsed ends the reading: a prediction
  * would be missing.
@@ -91,8 +105,7 @@ export function unlabelled({ spec }: Dataset, path: string): Dataset {
   const { shuffle: _, ...kept } = spec;
   const common = { ...kept, where: [], order: "file" } as const;
   if (common.format === "criteo") {
-    const fields = firstLine(headOf(path)).split("\t").length;
-    return Dataset.from({ ...common, onBadLine: "fail", labels: fields !== UNLABELLED });
+    return Dataset.from({ ...common, onBadLine: "fail", labels: !isUnlabelled(path) });
   }
   const { label, ...schema } = common.schema;
   if (common.format === "parquet") return Dataset.from({ ...common, schema });

@@ -33,7 +33,7 @@ function reportOf({ machine, providers, selected }: Probe): string {
   const advice = providers.flatMap((provider) => adviceOf(provider));
   const table = formatTable(providers.map((provider) => rowOf(provider, machine.cores)));
   const places = providers.filter(({ path }) => path !== undefined).map(({ name, path }) => `${name}: ${shown(path!)}`);
-  const taken = `training will use ${selected}`;
+  const taken = `training takes ${selected}`;
   return [machineTable(machine), "", table, ...places, taken, ...advice].join("\n");
 }
 

@@ -2,7 +2,7 @@
 import { Dataset } from "../data/index.ts";
 import type { BinaryMetrics } from "../metrics/index.ts";
 import { formatTable } from "../report/index.ts";
-import type { DataOptions } from "./data-source.ts";
+import { type DataOptions, requireLabels } from "./data-source.ts";
 import { dataFor, type EngineOptions, findModel, openModel, type SavedModel } from "./saved-model.ts";
 import { UsageError } from "./usage.ts";
 
@@ -15,6 +15,7 @@ export async function evaluate(path: string, patterns: readonly string[], flags:
   const { json = false, threads: _threads, engine: _engine, ...reading } = flags;
   const model = await findModel(path);
   const dataset = patterns.length === 0 ? heldOut(model) : dataFor(model, patterns, reading);
+  requireLabels(dataset);
   const { job, trainer } = await openModel(model, flags);
   try {
     const metrics = await trainer.evaluate(dataset);

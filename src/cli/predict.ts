@@ -1,7 +1,7 @@
 // `flotilla predict`: probabilities of the rows of files, or of lines as they come on standard input.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DataError, Dataset, expandPatterns } from "../data/index.ts";
 import type { Trainer } from "../fleet/index.ts";
 import { formatCount, formatSeconds, ProgressLine } from "../report/index.ts";
@@ -25,6 +25,9 @@ export async function predict(path: string, patterns: readonly string[], flags: 
   const sources = named.flatMap((pattern) => (pattern === STDIN ? [STDIN] : expandPatterns([pattern])));
   if (sources.filter((source) => source === STDIN).length > 1)
     throw new UsageError("standard input (-) can be read once");
+  if (output !== undefined && !existsSync(dirname(output))) {
+    throw new UsageError(`--output: there is no folder ${dirname(output)}`);
+  }
   const model = await findModel(path);
   const { job, trainer } = await openModel(model, flags);
   const sink = output === undefined ? new ScoreStream(process.stdout) : new ScoreFile(output);

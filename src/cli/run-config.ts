@@ -42,16 +42,21 @@ export interface RunConfig {
 
 const CONFIG = "config.json";
 
-/** Whether `folder` is one that `flotilla train` made. */
+/** Whether `folder` is that of a run, of `flotilla train` or another program. */
 export const isRun = (folder: string): boolean => existsSync(join(folder, CONFIG));
 
 export const checkpointOf = (folder: string): string => join(folder, "checkpoint");
 
-/** @throws when the configuration is damaged or not one of `flotilla train` */
-export function readRunConfig(folder: string): RunConfig {
+/**
+ * The configuration of a run that `flotilla train` made; undefined for one that another program made.
+ * @throws when the file is damaged
+ */
+export function readRunConfig(folder: string): RunConfig | undefined {
   const path = join(folder, CONFIG);
   try {
-    const parsed = schema.parse(JSON.parse(readFileSync(path, "utf8")));
+    const value = JSON.parse(readFileSync(path, "utf8")) as unknown;
+    if (typeof value === "object" && value !== null && !("optimizers" in value)) return undefined;
+    const parsed = schema.parse(value);
     const optimizers = Object.entries(parsed.optimizers).map(([group, value]) => [group, parseOptimizer(value)]);
     return {
       ...(parsed as unknown as RunConfig),
@@ -61,7 +66,7 @@ export function readRunConfig(folder: string): RunConfig {
     };
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new Error(`${path} is not the configuration of a run of \`flotilla train\`, or is damaged: ${reason}`);
+    throw new Error(`${path} is damaged: ${reason}`);
   }
 }
 

@@ -14,7 +14,7 @@ export interface SavedModel {
   readonly path: string;
   readonly checkpoint: string;
   readonly saved: SavedTrainer;
-  /** Of the run that the checkpoint belongs to; absent for one that a program saved. */
+  /** Of the run of `flotilla train` that the checkpoint belongs to; absent for one that another program saved. */
   readonly config?: RunConfig;
 }
 
@@ -25,7 +25,8 @@ export async function findModel(path: string): Promise<SavedModel> {
   const checkpoint = isRun(path) ? checkpointOf(path) : path;
   const saved = await readTrainerState(checkpoint);
   const belongs = run === path || (basename(path) === "checkpoint" && isRun(run));
-  return { path, checkpoint, saved, ...(belongs ? { config: readRunConfig(run) } : {}) };
+  const config = belongs ? readRunConfig(run) : undefined;
+  return { path, checkpoint, saved, ...(config === undefined ? {} : { config }) };
 }
 
 export interface EngineOptions {

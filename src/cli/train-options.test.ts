@@ -58,9 +58,10 @@ describe("the configuration of a run", () => {
       optimizers: { default: { name: "adam", lr: 0.01 } },
       ...{ strategy: { mode: "sync" }, epochs: 3, patience: 2, evaluateEvery: 100, seed: 7 },
     });
-    const wide = config(criteo, { model: "wide-and-deep", wideOptimizer: "ftrl:l1=1", validation: [bare] });
+    const other = place.write("other.txt", `${rows[0]}\n`);
+    const wide = config(criteo, { model: "wide-and-deep", wideOptimizer: "ftrl:l1=1", validation: [other] });
     expect(wide.optimizers).toMatchObject({ default: { name: "adagrad" }, linear: { name: "ftrl", l1: 1 } });
-    expect(wide.validation).toMatchObject({ format: "criteo", patterns: [bare], where: [] });
+    expect(wide.validation).toMatchObject({ format: "criteo", patterns: [other], where: [] });
   });
 
   it("takes columns from a schema, with options of CSV beside it", () => {
@@ -99,7 +100,8 @@ describe("the configuration of a run", () => {
     [[table], { schema: criteo }, "rows.tsv: "],
     [[table], { schema: place.write("list.json", "[]") }, "must hold a JSON object such as"],
     [[table], { schema: place.write("typo.json", '{"lable":{"column":"x"}}') }, "lable"],
-    [[table], { schema: place.write("unlabelled.json", '{"categorical":["user"]}') }, "training needs a label"],
+    [[table], { schema: place.write("unlabelled.json", '{"categorical":["user"]}') }, "labels are needed"],
+    [[bare], {}, "has no labels: its first line has 39 fields"],
     [[place.write("odd.txt", "a\tb\n")], {}, "cannot tell its format: the first line has 2 tab-separated fields"],
     [[place.write("empty.tsv", "")], {}, "is empty"],
   ] as const)("is refused: %j %j", (data, flags, message, format?: "criteo") => {
@@ -112,7 +114,9 @@ describe("the configuration of a run", () => {
     place.write("config.json", JSON.stringify(written));
     expect(readRunConfig(place.path)).toEqual(JSON.parse(JSON.stringify(written)));
     place.write("config.json", '{"task":"another"}');
-    expect(() => readRunConfig(place.path)).toThrow("is not the configuration of a run of `flotilla train`");
+    expect(readRunConfig(place.path)).toBeUndefined();
+    place.write("config.json", JSON.stringify({ ...written, epochs: "two" }));
+    expect(() => readRunConfig(place.path)).toThrow(/config.json is damaged: .*number/);
   });
 });
 

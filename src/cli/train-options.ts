@@ -1,7 +1,7 @@
 // What `flotilla train` was asked for, checked and turned into the configuration of a run.
 import { type Dataset, expandPatterns } from "../data/index.ts";
 import { type ClickModelName, clickModelNames, create, type Model } from "../models/index.ts";
-import { type DataOptions, datasetOf, sameKindOfData, shown, withoutUndefined } from "./data-source.ts";
+import { type DataOptions, datasetOf, requireLabels, sameKindOfData, shown, withoutUndefined } from "./data-source.ts";
 import type { RunConfig } from "./run-config.ts";
 import { parseOptimizerOption } from "./settings.ts";
 import { oneOf, UsageError } from "./usage.ts";
@@ -51,9 +51,7 @@ export function configFrom(patterns: readonly string[], flags: TrainFlags, cores
   }
   const { seed = 1, threads = cores, mode = "async", engine = "auto", epochs = 1 } = flags;
   const whole = datasetOf(patterns, dataOptions(flags));
-  if (whole.spec.format !== "criteo" && whole.spec.schema.label === undefined) {
-    throw new UsageError('--schema: training needs a label, as in "label": { "column": "clicked" }');
-  }
+  requireLabels(whole);
   const { data, validation } = split(whole, flags);
   if (validation === undefined) {
     for (const [flag, name] of [
@@ -95,7 +93,11 @@ function split(whole: Dataset, flags: TrainFlags): { data: Dataset; validation?:
     throw new UsageError("--validation names held-out data, --hold-out takes it from the training data; give one");
   }
   const bad = flags.onBadLine === undefined ? {} : { onBadLine: flags.onBadLine };
-  if (validation !== undefined) return { data: whole, validation: sameKindOfData(whole.spec, validation, bad) };
+  if (validation !== undefined) {
+    const held = sameKindOfData(whole.spec, validation, bad);
+    requireLabels(held);
+    return { data: whole, validation: held };
+  }
   if (holdOut === undefined) return { data: whole };
   const packed = expandPatterns(whole.spec.patterns).find((path) => path.endsWith(".gz"));
   if (packed !== undefined) {

@@ -84,6 +84,8 @@ function newRun(patterns: readonly string[], flags: TrainFlags): Request {
 async function resumedRun(path: string, patterns: readonly string[], flags: TrainFlags): Promise<Request> {
   if (!isRun(path)) throw noSuchRun(path);
   const before = readRunConfig(path);
+  if (before === undefined)
+    throw new UsageError(`${path} is a run of another program; only that program can go on with it`);
   const config = resumedConfig(before, patterns, flags);
   const { training } = await readTrainerState(checkpointOf(path)).catch((error: unknown) => {
     if (existsSync(checkpointOf(path))) throw error;
