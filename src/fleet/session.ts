@@ -10,7 +10,7 @@ import { modelPrograms, type OptimizerGroups } from "./model-programs.ts";
 import { ParameterStore } from "./parameters.ts";
 import type { ScalarInput } from "./protocol.ts";
 import type { Strategy } from "./strategy.ts";
-import { relocateGradients } from "./sync-plan.ts";
+import { relocateGradients, withOwnStatistics } from "./sync-plan.ts";
 
 let sessions = 0;
 
@@ -68,10 +68,12 @@ export class Session {
     const tableHandles = Object.fromEntries(Object.entries(tables).map(([name, { handle }]) => [name, handle]));
     const arenaOf = ({ plan }: Prepared): number =>
       own(heap.alloc(Math.max(64, plan.arenaBytes)), (arena) => heap.free(arena));
+    const follower = strategy.mode === "sync" ? withOwnStatistics(programs.training) : programs.training;
+    const training = (thread: number): Prepared => (thread === 0 ? programs.training : follower);
     // A thread trains or scores, never both: the two plans share its arena.
-    const arenas = Array.from({ length: threads }, () =>
+    const arenas = Array.from({ length: threads }, (_, thread) =>
       arenaOf(
-        programs.training.plan.arenaBytes > programs.inference.plan.arenaBytes ? programs.training : programs.inference,
+        training(thread).plan.arenaBytes > programs.inference.plan.arenaBytes ? training(thread) : programs.inference,
       ),
     );
     const apply = programs.apply?.map((prepared) =>
@@ -100,7 +102,7 @@ export class Session {
     );
     const common = { type: "bind", provider: provider.describe(), tables: tableHandles } as const;
     const place = { shared: parameters.address };
-    await pool.all((t) => ({ ...common, ...place, key: keys.train, prepared: programs.training, arena: arenas[t]! }));
+    await pool.all((t) => ({ ...common, ...place, key: keys.train, prepared: training(t), arena: arenas[t]! }));
     await pool.all((t) => ({ ...common, ...place, key: keys.score, prepared: programs.inference, arena: arenas[t]! }));
     if (apply !== undefined && keys.update !== undefined) {
       const key = keys.update;

@@ -4,7 +4,8 @@ import { z } from "zod";
 const strategySchema = z.strictObject({
   /**
    * - `async`: threads update the shared parameters without locks, each with its own batch (Hogwild, arXiv 1106.5730);
-   * - `sync`: every step averages the threads' gradients: equal to one thread with the union of their batches.
+   * - `sync`: every step averages the threads' gradients: equal to one thread with the union of their batches, but that
+   *   batch norm normalises each thread's rows by themselves and keeps the first thread's running statistics.
    */
   mode: z.enum(["async", "sync"]).default("async"),
 });

@@ -1,5 +1,6 @@
-// Mode `sync`: a thread applies its share of a step from the gradients that all threads left in their own arenas.
-import type { Operand, Plan, Prepared } from "../engine/index.ts";
+// Mode `sync`: a thread applies its share of a step from the gradients that all threads left in their own arenas, and only
+// the first thread moves running statistics.
+import { bytesOf, type Operand, type Plan, type Prepared } from "../engine/index.ts";
 import { replicaInput } from "../program/index.ts";
 
 export interface SyncOptions {
@@ -39,6 +40,27 @@ export function relocateGradients({ apply, shared, step, arenas }: SyncOptions):
   }));
   const end = Math.max(0, ...instructions.flatMap(({ inputs, outputs }) => [...inputs, ...outputs].map(endOf)));
   return { ...apply, plan: { ...plan, instructions, sharedBytes: end } };
+}
+
+/**
+ * The step for the threads after the first: what batch norm moves lies in their own arenas, where nobody reads it. Moved by
+ * all, the statistics would depend on who comes last.
+ */
+export function withOwnStatistics(step: Prepared): Prepared {
+  let { arenaBytes } = step.plan;
+  const own = (operand: Operand): Operand => {
+    const offset = arenaBytes;
+    const bytes = operand.shape.reduce((a, b) => a * b, bytesOf[operand.dtype]);
+    arenaBytes += Math.ceil(bytes / 64) * 64;
+    return { ...operand, space: "arena", offset };
+  };
+  const instructions = step.plan.instructions.map((instruction) => {
+    const { kind, inputs, attrs } = instruction;
+    if (kind !== "batch_norm" || attrs.training !== true) return instruction;
+    const [x, gamma, beta, mean, variance, ...rest] = inputs as [Operand, Operand, Operand, Operand, Operand];
+    return { ...instruction, inputs: [x, gamma, beta, own(mean), own(variance), ...rest] };
+  });
+  return { ...step, plan: { ...step.plan, instructions, arenaBytes } };
 }
 
 const keyOf = ({ space, offset }: Operand): string => `${space}:${offset}`;
