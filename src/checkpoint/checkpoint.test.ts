@@ -108,7 +108,9 @@ describe("what is saved comes back", () => {
       const path = join(folder, "split");
       await saveCheckpoint(path, { tables: [tableOf("a/b ü", rows, write)] }, { maxFileBytes: 4096 });
       const files = readdirSync(path).filter((name) => name.startsWith("table-"));
-      expect(files.length).toBe(Math.max(1, Math.ceil(rows / 140)));
+      // About 140 rows fit; the header's length varies with the digits of its offsets.
+      expect(files.length).toBeGreaterThanOrEqual(Math.max(1, Math.ceil(rows / 142)));
+      expect(files.length).toBeLessThanOrEqual(Math.max(1, Math.ceil(rows / 136)));
       for (const file of files) expect(readFileSync(join(path, file)).length).toBeLessThanOrEqual(4096);
       await using checkpoint = await openCheckpoint(path);
       let first = 0;
@@ -119,7 +121,7 @@ describe("what is saved comes back", () => {
       }
       expect(first).toBe(rows);
     });
-    await fc.assert(property, { numRuns: 25 });
+    await fc.assert(property, { numRuns: 25, examples: [[{ rows: 139, write: 1, read: 1 }]] });
   });
 
   test("dense tensors over several files, with progress", async () => {

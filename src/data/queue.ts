@@ -132,6 +132,17 @@ export class BatchQueue {
     if (Atomics.load(this.#words, this.#interrupt) !== 0) return INTERRUPTED;
     // Asked before the search: a reader publishes first and leaves afterwards.
     const ended = Atomics.load(this.#words, ACTIVE) <= 0;
+    // A reader publishes in order. While a scan went by, an older batch and then a younger one may have come: what is older
+    // than the batch that a scan found was there before it, so that a second scan finds it.
+    const oldest = this.#oldest() < 0 ? -1 : this.#oldest();
+    if (oldest < 0) return ended ? EPOCH_END : TIMED_OUT;
+    Atomics.store(this.#rings.header(oldest), STATE, TAKEN);
+    this.#current = oldest;
+    return this.#rings.address(oldest);
+  }
+
+  /** The ready slot of the lowest sequence number that one look over the ring finds, or −1. */
+  #oldest(): number {
     let oldest = -1;
     let sequence = Number.POSITIVE_INFINITY;
     for (let slot = this.#first; slot < this.#first + this.#rings.handle.slots; slot++) {
@@ -140,9 +151,6 @@ export class BatchQueue {
       oldest = slot;
       sequence = header[SLOT_SEQUENCE]! >>> 0;
     }
-    if (oldest < 0) return ended ? EPOCH_END : TIMED_OUT;
-    Atomics.store(this.#rings.header(oldest), STATE, TAKEN);
-    this.#current = oldest;
-    return this.#rings.address(oldest);
+    return oldest;
   }
 }
