@@ -19,8 +19,8 @@ import {
 } from "./lib/report.ts";
 import { writeClickRows } from "./lib/tensor-file.ts";
 
-/** A model of flotilla may be this much below the same model in PyTorch: about the spread between seeds. */
-const TOLERANCE = 0.003;
+/** A model of flotilla may be this much below the same model in PyTorch: twice what chance does to a mean of three seeds. */
+const TOLERANCE = 0.005;
 
 interface Scores {
   readonly auc: number;

@@ -5,7 +5,7 @@ import { recipe } from "./ctr-recipe.ts";
 
 export interface MemoryResult {
   readonly steps: number;
-  /** Growth of the shared heap, bytes. */
+  /** Growth of what is allocated in the shared heap, bytes. */
   readonly heapGrowth: number;
   /** Growth of the process's resident memory, bytes. */
   readonly residentGrowth: number;
@@ -43,7 +43,7 @@ async function snapshot({
   clearInterval(alarm);
   return {
     step: trainer.state.step,
-    heap: job.heap.memory.buffer.byteLength,
+    heap: job.heap.liveBytes,
     resident: process.memoryUsage.rss(),
     allocated: statistics.reduce((sum, { total_allocated_bytes }) => sum + total_allocated_bytes, 0),
   };

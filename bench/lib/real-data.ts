@@ -177,7 +177,8 @@ function census(folder: string): Columns {
 
 /** A rating of 4 or more is a click; the last fifth by time is held out. */
 function movielens(folder: string): Columns {
-  const ratings = lines(join(folder, "u.data"), "\t");
+  // Three rows are not separated by tabs.
+  const ratings = lines(join(folder, "u.data"), "\t").filter((row) => row.length === 4);
   const times = at(ratings, 3).map(Number);
   const splitTime = times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.8)]!;
   const train = ratings.filter((_, row) => times[row]! < splitTime);

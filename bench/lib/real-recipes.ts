@@ -24,7 +24,7 @@ const common = { seeds: [1, 2, 3], dim: 8, logisticC: 1 };
 export const recipes: Readonly<Record<RealDataName, Recipe>> = {
   flights: {
     ...common,
-    ...{ seeds: [1], batch: 512, epochs: 1, learningRate: 0.05, hidden: [128, 64], dropout: 0, logisticRate: 0.05 },
+    ...{ batch: 512, epochs: 1, learningRate: 0.05, hidden: [128, 64], dropout: 0, logisticRate: 0.05 },
   },
   criteo: {
     ...common,
@@ -112,7 +112,13 @@ function census(path: string, batch: number, { standards }: RealData, skipLines:
 
 function movielens(path: string, batch: number, { splitTime = 0 }: RealData): Datasets {
   const all = data.csv(path, {
-    ...{ batch, header: false, columns: ["user", "film", "rating", "time"], delimiter: "\t" },
+    ...{
+      batch,
+      header: false,
+      columns: ["user", "film", "rating", "time"],
+      delimiter: "\t",
+      onBadLine: "skip" as const,
+    },
     schema: { label: { column: "rating", greaterOrEqual: 4 }, categorical: ["user", "film"] },
   });
   return { train: all.where({ column: "time", to: splitTime }), test: all.where({ column: "time", from: splitTime }) };
