@@ -20,9 +20,12 @@ const schemas = {
     nesterov: z.boolean().default(false),
     weightDecay: nonnegative.default(0),
   }),
-  /** One accumulator an element (Duchi et al. 2011): `G += g²; w −= lr·g/(√G + epsilon)`. */
+  /**
+   * One accumulator an element (Duchi et al. 2011): `G += g²; w −= lr·g/(√G + epsilon)`. The first steps move each weight by
+   * the whole rate: above 0.02 or so, deep click models overshoot and recover late.
+   */
   adagrad: z.strictObject({
-    lr: rate(0.05),
+    lr: rate(0.02),
     epsilon: z.number().positive().default(1e-10),
     initialAccumulator: nonnegative.default(0),
     weightDecay: nonnegative.default(0),
