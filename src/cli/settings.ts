@@ -4,7 +4,6 @@ import {
   type LearningRate,
   learningRateSchema,
   type Optimizer,
-  type OptimizerName,
   optimizerNames,
   parseOptimizer,
 } from "../optim/index.ts";
@@ -41,9 +40,6 @@ function split(option: string, text: string): { name: string; settings: Settings
   return { name, settings };
 }
 
-/** Where deep click models want another rate than the optimizer's own default: at 0.05 their first steps overshoot. */
-const defaultRates: Readonly<Partial<Record<OptimizerName, number>>> = { adagrad: 0.02 };
-
 export interface RateOptions {
   readonly lr?: number;
   readonly schedule?: string;
@@ -56,8 +52,7 @@ export function parseOptimizerOption(option: string, text: string, rate: RateOpt
   const name = oneOf(option, typed, optimizerNames);
   if (rate.lr !== undefined && settings.lr !== undefined)
     throw new UsageError(`${option} and --lr both give a rate; give one`);
-  const given = rate.lr ?? (settings.lr === undefined ? defaultRates[name] : undefined);
-  const plain = checked(option, { name, ...settings, ...(given === undefined ? {} : { lr: given }) });
+  const plain = checked(option, { name, ...settings, ...(rate.lr === undefined ? {} : { lr: rate.lr }) });
   if (rate.schedule === undefined && rate.warmup === undefined) return plain;
   return checked(option, { ...plain, lr: scheduled(plain.lr as number, rate) });
 }
