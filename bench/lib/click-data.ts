@@ -1,7 +1,8 @@
 // Rows of a known click model with the fields and the skew of the Criteo challenge: what the CTR benchmark trains on.
 // First-order weights, pairwise interactions of latent vectors, and three informative numbers make the logit.
 
-import { closeSync, openSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
+import { replaceFile } from "./paths.ts";
 import type { ClickRows } from "./tensor-file.ts";
 
 /** Distinct values of the 26 categorical fields of the challenge, the largest cut so that all together make a million. */
@@ -104,8 +105,7 @@ function fill(rows: number, random: () => number, draw: (field: number, row: num
 
 /** Writes the rows as a Criteo file: label, 13 integers, 26 hexadecimal categories, separated by tabs. */
 export function writeCriteo(path: string, { rows, ids, integers, label }: ClickData): void {
-  const file = openSync(path, "w");
-  try {
+  replaceFile(path, (file) => {
     for (let begin = 0; begin < rows; begin += LINES_A_WRITE) {
       let text = "";
       for (let row = begin; row < Math.min(rows, begin + LINES_A_WRITE); row++) {
@@ -116,9 +116,7 @@ export function writeCriteo(path: string, { rows, ids, integers, label }: ClickD
       }
       writeSync(file, text);
     }
-  } finally {
-    closeSync(file);
-  }
+  });
 }
 
 /** Rank 0 … n − 1 of a Zipf law with exponent SKEW, by inverting the integral of x^−SKEW. */

@@ -5,7 +5,7 @@ import * as data from "../../src/data/index.ts";
 import * as fleet from "../../src/fleet/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as optim from "../../src/optim/index.ts";
-import { type CtrFiles, recipe, type System, type Window } from "./ctr-recipe.ts";
+import { type CtrFiles, manyNames, recipe, type System, type Window } from "./ctr-recipe.ts";
 import { liveWorkers } from "./workers.ts";
 
 export type Engine = "onednn" | "wasm";
@@ -22,8 +22,8 @@ export async function openTrainer(
   return { job, trainer: job.trainer(model, { optimizer: optim.adagrad({ lr: learningRate }), seed }) };
 }
 
-export function criteo(path: string): data.Dataset {
-  return data.criteo(path, { batch: recipe.batch });
+export function criteo(paths: string | readonly string[]): data.Dataset {
+  return data.criteo(paths, { batch: recipe.batch });
 }
 
 export class Flotilla implements System {
@@ -55,7 +55,7 @@ export class Flotilla implements System {
     }
     // Trainer threads start before readers do.
     const workers = liveWorkers().filter((worker) => !others.has(worker));
-    return new Flotilla(job, trainer, workers.slice(0, threads), criteo(files.criteo));
+    return new Flotilla(job, trainer, workers.slice(0, threads), criteo(manyNames(files.criteo)));
   }
 
   /** Trains until `enough` says so of the samples and seconds since the first record, and returns the last ones. */

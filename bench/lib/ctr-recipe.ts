@@ -1,5 +1,6 @@
 // What all systems of the CTR benchmark have in common: the model, the data, and how one is timed.
 
+import { linkSync, rmSync } from "node:fs";
 import { clickData, everyId, vocabulary, writeCriteo } from "./click-data.ts";
 import { scratchFile } from "./paths.ts";
 import { writeClickRows } from "./tensor-file.ts";
@@ -13,6 +14,8 @@ export const recipe = {
   learningRate: 0.01,
   vocabulary,
 } as const;
+
+const NAMES = 40;
 
 /** The same rows for both sides: Criteo text for flotilla, tensors for PyTorch. */
 export interface CtrFiles {
@@ -28,6 +31,16 @@ export function writeCtrFiles(name: string, rows: number, seed: number): CtrFile
   writeCriteo(criteo, clicks);
   writeClickRows(tensors, clicks);
   return { criteo, tensors, bestLogLoss: clicks.bestLogLoss };
+}
+
+/** Names of one file, so that an epoch over all of them is long and its start and end do not count. */
+export function manyNames(path: string): string[] {
+  return Array.from({ length: NAMES }, (_, i) => {
+    const name = `${path}.${i}`;
+    rmSync(name, { force: true });
+    linkSync(path, name);
+    return name;
+  });
 }
 
 /** A Criteo file that brings every id of the vocabulary into a table. */

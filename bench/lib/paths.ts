@@ -1,6 +1,6 @@
 // Where benchmarks keep what they make: a folder that git ignores.
 
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, renameSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,4 +18,16 @@ export function peerFolder(name: string): string {
   const folder = join(build, "peers", name);
   mkdirSync(folder, { recursive: true });
   return folder;
+}
+
+/** Writes a file under another name and then gives it its own, so that a benchmark that reads the old one is not upset. */
+export function replaceFile(path: string, write: (file: number) => void): void {
+  const draft = `${path}.${process.pid}`;
+  const file = openSync(draft, "w");
+  try {
+    write(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
 }

@@ -1,8 +1,8 @@
 // Training data handed to the Python peers: one file in the layout of safetensors, so that both systems see the same
 // rows in the same order.
 
-import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { writeSync } from "node:fs";
+import { replaceFile } from "./paths.ts";
 
 /** Rows of a click model: categorical ids (0 = no feature where the file says so), numbers and labels. */
 export interface ClickRows {
@@ -34,13 +34,9 @@ export function writeClickRows(path: string, data: ClickRows, meta: Readonly<Rec
   const headerBytes = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(headerBytes.length));
-  mkdirSync(dirname(path), { recursive: true });
-  const file = openSync(path, "w");
-  try {
+  replaceFile(path, (file) => {
     for (const part of [length, headerBytes, ...tensors.map(([, , , view]) => view)]) writeFully(file, part);
-  } finally {
-    closeSync(file);
-  }
+  });
 }
 
 /** A write call takes at most 2 GiB. */
