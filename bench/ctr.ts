@@ -16,6 +16,7 @@ import {
   type BenchOptions,
   type BenchResult,
   type BenchRow,
+  counted,
   mean,
   median,
   say,
@@ -54,7 +55,7 @@ export async function run(options: BenchOptions = {}): Promise<BenchResult> {
   const engines: Engine[] = ["wasm"];
   const flotillas = new Map<string, Flotilla>();
   const open = async (engine: Engine, threads: number): Promise<void> => {
-    say(`opening flotilla ${engine}, ${threads} threads`);
+    say(`opening flotilla ${engine}, ${counted(threads, "thread")}`);
     flotillas.set(`${engine}${threads}`, await Flotilla.open(threads, engine, files, everyId));
   };
   for (const threads of [1, THREADS]) await open("wasm", threads);
@@ -158,16 +159,19 @@ async function loss(
   say("held-out loss");
   const add = (system: string, scores: readonly Scores[]): number => {
     const value = mean(scores.map(({ logLoss }) => logLoss));
-    rows.push({ system, metric: `held-out log loss, mean of ${scores.length} seeds`, value, unit: "" });
+    rows.push({ system, metric: `held-out log loss, mean of ${counted(scores.length, "seed")}`, value, unit: "" });
     rows.push({ system, metric: "held-out AUC", value: mean(scores.map(({ auc }) => auc)), unit: "" });
     return value;
   };
   rows.push({ system: "the data's own model", metric: "held-out log loss", value: files.test.bestLogLoss, unit: "" });
   for (const threads of [1, THREADS]) {
-    const ours = add(`flotilla ${engine}, ${threads} threads`, await flotillaScores(files, threads, engine, seeds));
+    const ours = add(
+      `flotilla ${engine}, ${counted(threads, "thread")}`,
+      await flotillaScores(files, threads, engine, seeds),
+    );
     if (peers === undefined) continue;
     const scores = await torchScores(peers.python, peers.tuning.environment, files, threads, seeds);
-    const theirs = add(`PyTorch, ${threads} processes`, scores);
+    const theirs = add(`PyTorch, ${counted(threads, "process", "es")}`, scores);
     goals.push(atMost(`|log loss − PyTorch's|, ${threads} each`, Math.abs(ours - theirs), 0.001));
   }
 }

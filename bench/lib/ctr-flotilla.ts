@@ -6,6 +6,7 @@ import * as fleet from "../../src/fleet/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { type CtrFiles, manyNames, recipe, type System, type Window } from "./ctr-recipe.ts";
+import { counted } from "./report.ts";
 import { liveWorkers } from "./workers.ts";
 
 export type Engine = "onednn" | "wasm";
@@ -36,7 +37,7 @@ export class Flotilla implements System {
   readonly #train: data.Dataset;
 
   private constructor(job: fleet.Job, trainer: fleet.Trainer, workers: readonly Worker[], train: data.Dataset) {
-    this.name = `flotilla ${job.engine}, ${job.threads} thread${job.threads > 1 ? "s" : ""}`;
+    this.name = `flotilla ${job.engine}, ${counted(job.threads, "thread")}`;
     this.threads = job.threads;
     this.job = job;
     this.trainer = trainer;

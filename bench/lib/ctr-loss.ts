@@ -4,7 +4,7 @@ import { criteo, type Engine, openTrainer } from "./ctr-flotilla.ts";
 import type { CtrFiles } from "./ctr-recipe.ts";
 import { torchArguments } from "./ctr-torch.ts";
 import { type Environment, Peer } from "./python.ts";
-import { say } from "./report.ts";
+import { counted, say } from "./report.ts";
 
 export interface Scores {
   readonly logLoss: number;
@@ -30,7 +30,7 @@ export async function flotillaScores(
     const { loss, auc } = await trainer.evaluate(criteo(test.criteo));
     await job.close();
     results.push({ logLoss: loss, auc });
-    say(`  flotilla, ${threads} threads, seed ${seed}: log loss ${loss.toFixed(5)}, AUC ${auc.toFixed(5)}`);
+    say(`  flotilla, ${counted(threads, "thread")}, seed ${seed}: log loss ${loss.toFixed(5)}, AUC ${auc.toFixed(5)}`);
   }
   return results;
 }
@@ -48,7 +48,9 @@ export async function torchScores(
   for (let answer = await peer.next<Scores>(); answer !== undefined; answer = await peer.next<Scores>()) {
     results.push(answer);
     const [loss, auc] = [answer.logLoss.toFixed(5), answer.auc.toFixed(5)];
-    say(`  PyTorch, ${workers} processes, seed ${seeds[results.length - 1]}: log loss ${loss}, AUC ${auc}`);
+    say(
+      `  PyTorch, ${counted(workers, "process", "es")}, seed ${seeds[results.length - 1]}: log loss ${loss}, AUC ${auc}`,
+    );
   }
   return results;
 }

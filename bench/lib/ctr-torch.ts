@@ -2,7 +2,7 @@
 
 import { type CtrFiles, recipe, type System, type Window } from "./ctr-recipe.ts";
 import { type Environment, Peer } from "./python.ts";
-import { say } from "./report.ts";
+import { counted, say } from "./report.ts";
 
 /** No settings, whatever this process was started with or has set for itself. */
 export const asInstalled: Environment = {
@@ -76,7 +76,7 @@ export class Torch implements System {
   ): Promise<Torch> {
     const peer = new Peer(python, "ctr_torch.py", ["speed", files.tensors, ...torchArguments(workers)], environment);
     await peer.next();
-    return new Torch(`PyTorch ${how}, ${workers} process${workers > 1 ? "es" : ""}`, workers, peer);
+    return new Torch(`PyTorch ${how}, ${counted(workers, "process", "es")}`, workers, peer);
   }
 
   window(seconds: number): Promise<Window> {

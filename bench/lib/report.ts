@@ -95,6 +95,11 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
+/** "1 thread", "2 threads". */
+export function counted(count: number, noun: string, plural = "s"): string {
+  return `${count} ${noun}${count === 1 ? "" : plural}`;
+}
+
 /** Progress goes to stderr, so that stdout holds the result alone. */
 export function say(message: string): void {
   process.stderr.write(`${message}\n`);
