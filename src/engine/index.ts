@@ -2,7 +2,7 @@
 export { type BindOptions, bind, CpuDevice, type CpuOptions } from "./cpu.ts";
 export type { Call, Device } from "./device.ts";
 export { type Executable, formatProfile, type InstructionProfile, type Profile } from "./executor.ts";
-export { bytesOf, type DType, type Instruction, type Operand, type Plan, type Space } from "./plan.ts";
+export { bytesOf, type DType, type FloatType, type Instruction, type Operand, type Plan, type Space } from "./plan.ts";
 export { type Prepared, type PrepareOptions, prepare, type TableRules } from "./prepare.ts";
 export type { Activation, MatmulShape, MatmulSpec, Provider } from "./provider.ts";
 export { scratchBytes } from "./scratch.ts";

@@ -1,9 +1,16 @@
 // What the engine runs: a flat list of instructions over planned memory. Plain data, so that one thread plans and every
 // trainer thread binds the same plan to its own arena.
+import type { FloatType } from "../kernels/half.ts";
 
-export type DType = "f32" | "i32" | "u32" | "u64";
+export type { FloatType } from "../kernels/half.ts";
 
-export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, i32: 4, u32: 4, u64: 8 };
+/**
+ * Element types of tensors. `bf16` and `f16` are ways to store f32 numbers in half the bytes: arithmetic reads them as f32
+ * and rounds its results to them, to the nearest, ties to even. `u8` holds small indices (the place of a maximum).
+ */
+export type DType = FloatType | "i32" | "u32" | "u64" | "u8";
+
+export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u32: 4, u64: 8, u8: 1 };
 
 /**
  * Where an operand lies: `arena` offsets start at the trainer's own arena, `shared` ones at the block that all trainers

@@ -1,4 +1,5 @@
 // For tests: single instructions and small plans laid out without a planner, run on the cpu device with a plain provider.
+import { readFloats, writeFloats } from "../kernels/half.ts";
 import { Heap } from "../memory/index.ts";
 import { type BindOptions, bind } from "./cpu.ts";
 import type { Executable } from "./executor.ts";
@@ -107,19 +108,24 @@ export class Bench {
     });
   }
 
-  view(operand: Operand): Float32Array | Int32Array | Uint32Array | BigUint64Array {
-    const address = (operand.space === "arena" ? this.arena : this.shared) + operand.offset;
-    return this.heap[operand.dtype](address, sizeOf(operand.shape));
-  }
-
   write(operand: Operand, data: readonly number[]): void {
-    const view = this.view(operand);
-    if (view instanceof BigUint64Array) view.set(data.map(BigInt));
-    else view.set(data);
+    const address = this.#address(operand);
+    const { dtype } = operand;
+    if (dtype === "bf16" || dtype === "f16") writeFloats(dtype, this.heap.memory.buffer, address, data);
+    else if (dtype === "u64") this.heap.u64(address, data.length).set(data.map(BigInt));
+    else this.heap[dtype](address, data.length).set(data);
   }
 
   read(operand: Operand): number[] {
-    return Array.from(this.view(operand), Number);
+    const address = this.#address(operand);
+    const { dtype } = operand;
+    const length = sizeOf(operand.shape);
+    if (dtype === "bf16" || dtype === "f16") return [...readFloats(dtype, this.heap.memory.buffer, address, length)];
+    return Array.from<number | bigint, number>(this.heap[dtype](address, length), Number);
+  }
+
+  #address(operand: Operand): number {
+    return (operand.space === "arena" ? this.arena : this.shared) + operand.offset;
   }
 }
 
@@ -158,7 +164,7 @@ export function runOp(
   for (const output of outputs) {
     bench.heap.u32(bench.arena + output.offset, byteLength(output) / 4).fill(0x7fc00001);
   }
-  for (const fence of fences) bench.view(fence).fill(0x5eed as never);
+  for (const fence of fences) bench.write(fence, new Array(sizeOf(fence.shape)).fill(0x5eed));
   bench.executable.run();
   for (const fence of fences) {
     if (bench.read(fence).some((word) => word !== 0x5eed))

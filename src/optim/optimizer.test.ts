@@ -53,7 +53,9 @@ describe.each(named)("%s", (_, optimizer) => {
     const { parameters, inputs } = bench.plan;
     const start = Array.from({ length: size }, () => Math.fround(random() - 0.5));
     bench.write(parameters.w!, start);
-    for (const { name, initial } of rule.slots) bench.view(parameters[`w/${name}`]!).fill(initial as never);
+    for (const { name, initial, perRow } of rule.slots) {
+      bench.write(parameters[`w/${name}`]!, new Array(perRow ? 1 : size).fill(initial));
+    }
     const twin = new PlainOptimizer(optimizer, start);
     for (let step = 0; step < STEPS; step++) {
       const gradient = gradientAt(twin.weight, random);
