@@ -4,9 +4,8 @@ import type { Expr } from "../kernels/expr.ts";
 import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
 import { broadcastShapes } from "../program/ops/broadcast.ts";
-import { memoryOf } from "../program/schedule.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
-import { canRunLater, definitionsOf, usesOf } from "./edit.ts";
+import { Draft } from "./edit.ts";
 import { type Arithmetic, inline } from "./operands.ts";
 
 /** Beyond these, a kernel runs out of registers and gains nothing by growing. */
@@ -16,24 +15,16 @@ type Elementwise = OpOf<"map"> | OpOf<"reduce"> | OpOf<"update">;
 
 const isElementwise = (op: Op): op is Elementwise => op.kind === "map" || op.kind === "reduce" || op.kind === "update";
 
-/** A program under rewriting. */
-interface Draft {
-  readonly program: Program;
-  readonly ops: Op[];
-  readonly memory: (id: ValueId) => ValueId;
-}
-
 export function fuseElementwise(program: Program): Program {
-  const ops = [...program.ops];
-  const draft: Draft = { program, ops, memory: memoryOf(ops) };
-  const definitions = definitionsOf(ops);
+  const draft = new Draft(program);
+  const { definitions } = draft;
   // Consumers in order: what a consumer absorbs has already absorbed its own producers.
-  for (let at = 0; at < ops.length; at++) {
-    let consumer = ops[at]!;
+  for (let at = 0; at < draft.ops.length; at++) {
+    let consumer = draft.ops[at]!;
     const refused = new Set<ValueId>();
     while (isElementwise(consumer)) {
       const id: ValueId | undefined = consumer.inputs.find(
-        (input) => !refused.has(input) && definitions.has(input) && ops[definitions.get(input)!]!.kind === "map",
+        (input) => !refused.has(input) && definitions.has(input) && draft.ops[definitions.get(input)!]!.kind === "map",
       );
       if (id === undefined) break;
       refused.add(id);
@@ -42,22 +33,21 @@ export function fuseElementwise(program: Program): Program {
       const fused = absorb(draft, from, at, id);
       if (fused === undefined) continue;
       consumer = fused;
-      ops[at] = fused;
+      draft.replace(at, fused);
     }
   }
-  return eliminateDeadCode({ ...program, ops });
+  return eliminateDeadCode({ ...program, ops: draft.ops });
 }
 
 /** One reader takes a value whole; of several, all must be able to, and the value must be cheap to compute again. */
 function worthwhile(draft: Draft, from: number, id: ValueId): boolean {
-  const { values, outputs } = draft.program;
-  const { readers, outputs: kept } = usesOf(draft.ops, outputs);
+  const { values } = draft.program;
   const producer = draft.ops[from] as OpOf<"map">;
   const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
-  if (kept.has(id)) return false;
+  if (draft.outputs.has(id)) return false;
   // Outputs of one map may share work, which parting them would repeat.
   if (producer.outputs.length > 1 && isExpensive(expr)) return false;
-  const all = readers.get(id) ?? [];
+  const all = draft.readersOf(id);
   if (all.length <= 1) return true;
   const size = sizeOf(values[id]!.shape);
   const wide = producer.inputs.filter((input) => sizeOf(values[input]!.shape) === size);
@@ -66,9 +56,10 @@ function worthwhile(draft: Draft, from: number, id: ValueId): boolean {
 }
 
 /** The consumer with the producer's expression in place of operand `id`, or undefined where that is not possible. */
-function absorb({ program, ops, memory }: Draft, from: number, at: number, id: ValueId): Elementwise | undefined {
-  const producer = ops[from] as OpOf<"map">;
-  const consumer = ops[at]!;
+function absorb(draft: Draft, from: number, at: number, id: ValueId): Elementwise | undefined {
+  const { program } = draft;
+  const producer = draft.ops[from] as OpOf<"map">;
+  const consumer = draft.ops[at]!;
   if (!isElementwise(consumer)) return undefined;
   const expr = producer.attrs.exprs[producer.outputs.indexOf(id)]!;
   const loop = loopShape(program, consumer);
@@ -77,7 +68,7 @@ function absorb({ program, ops, memory }: Draft, from: number, at: number, id: V
   if (repeats && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes)) return undefined;
   if (isRandom(expr) && consumer.kind !== "map") return undefined;
   const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];
-  if (targets.includes(id) || !canRunLater(ops, from, at, memory)) return undefined;
+  if (targets.includes(id) || !draft.canRunLater(from, at)) return undefined;
   const next = inline(arithmeticOf(consumer), id, { expr, inputs: producer.inputs }, targets);
   if (next.inputs.length > Math.max(limits.operands, consumer.inputs.length)) return undefined;
   if (!small(next.exprs)) return undefined;

@@ -3,8 +3,7 @@
 import type { Expr } from "../kernels/expr.ts";
 import { isConstant } from "../program/expr-tools.ts";
 import { type Activation, type Op, type OpOf, type Program, sameShape, type ValueId } from "../program/ir.ts";
-import { memoryOf } from "../program/schedule.ts";
-import { canRunLater, compact, definitionsOf, usesOf } from "./edit.ts";
+import { compact, definitionsOf, reordering, usesOf } from "./edit.ts";
 
 /** What a map does to one operand, where a product can do it too. */
 interface Epilogue {
@@ -16,7 +15,7 @@ export function fuseMatmul(program: Program): Program {
   const ops: (Op | undefined)[] = [...program.ops];
   const { readers, outputs } = usesOf(program.ops, program.outputs);
   const definitions = definitionsOf(program.ops);
-  const memory = memoryOf(program.ops);
+  const canRunLater = reordering(program.ops);
   for (const [at, op] of program.ops.entries()) {
     if (op.kind !== "map" || op.attrs.exprs.length !== 1) continue;
     for (const [index, id] of op.inputs.entries()) {
@@ -24,7 +23,7 @@ export function fuseMatmul(program: Program): Program {
       const product = from === undefined ? undefined : ops[from];
       if (from === undefined || product?.kind !== "matmul" || outputs.has(id) || readers.get(id)!.length > 1) continue;
       const fused = fuse(program, product, op, index);
-      if (fused === undefined || !canRunLater(program.ops, from, at, memory)) continue;
+      if (fused === undefined || !canRunLater(program.ops[from]!, from, at)) continue;
       ops[from] = undefined;
       ops[at] = fused;
       // The product now stands here and gives the map's result: a map that follows may fuse with it in turn.

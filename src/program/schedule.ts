@@ -34,15 +34,6 @@ export function accessOf(op: Op, memory: (id: ValueId) => ValueId): Access {
   return { reads, writes };
 }
 
-const intersects = (a: ReadonlySet<number | string>, b: ReadonlySet<number | string>): boolean => {
-  for (const x of a) if (b.has(x)) return true;
-  return false;
-};
-
-/** Whether two ops may not change places. */
-export const conflicts = (a: Access, b: Access): boolean =>
-  intersects(a.writes, b.reads) || intersects(a.reads, b.writes) || intersects(a.writes, b.writes);
-
 const isUpdate = (op: Op): boolean => op.kind === "update" || op.kind === "scatter_update";
 
 /** Moves updates up, so that gradients die early and the weight is still in the cache. */
@@ -57,14 +48,32 @@ export function sinkUpdates(program: Program): Program {
   return { ...program, ops: settle(program.ops.toReversed(), memory).reverse() };
 }
 
-/** Places one op after another; an update moves to the front as far as it may. */
+/**
+ * Places one op after another; an update moves to the front as far as it may. Every op that stays has a number; an update
+ * comes after the last op or update that it conflicts with, at the end of the updates that follow the same op.
+ */
 function settle(ops: readonly Op[], memory: (id: ValueId) => ValueId): Op[] {
-  const placed: { readonly op: Op; readonly access: Access }[] = [];
+  const updates: Op[][] = [[]];
+  const kept: Op[] = [];
+  const readAt = new Map<number | string, number>();
+  const writtenAt = new Map<number | string, number>();
+  const later = (times: Map<number | string, number>, resource: number | string, at: number): void => {
+    times.set(resource, Math.max(at, times.get(resource) ?? 0));
+  };
   for (const op of ops) {
-    const access = accessOf(op, memory);
-    let at = placed.length;
-    if (isUpdate(op)) while (at > 0 && !conflicts(placed[at - 1]!.access, access)) at--;
-    placed.splice(at, 0, { op, access });
+    const { reads, writes } = accessOf(op, memory);
+    let at = kept.length + 1;
+    if (isUpdate(op)) {
+      at = 0;
+      for (const resource of reads) at = Math.max(at, writtenAt.get(resource) ?? 0);
+      for (const resource of writes) at = Math.max(at, writtenAt.get(resource) ?? 0, readAt.get(resource) ?? 0);
+      updates[at]!.push(op);
+    } else {
+      kept.push(op);
+      updates.push([]);
+    }
+    for (const resource of reads) later(readAt, resource, at);
+    for (const resource of writes) later(writtenAt, resource, at);
   }
-  return placed.map(({ op }) => op);
+  return [...updates[0]!, ...kept.flatMap((op, i) => [op, ...updates[i + 1]!])];
 }
