@@ -8,14 +8,19 @@ import { normalize } from "./operands.ts";
 export function eliminateDeadCode(program: Program): Program {
   const needed = new Set<ValueId>(Object.values(program.outputs));
   const kept: Op[] = [];
+  let changed = false;
   for (const op of program.ops.toReversed()) {
     const effect = op.kind === "scatter_update" || writtenValues(op).length > 0;
-    if (!effect && !op.outputs.some((id) => needed.has(id))) continue;
+    if (!effect && !op.outputs.some((id) => needed.has(id))) {
+      changed = true;
+      continue;
+    }
     const left = op.kind === "map" ? dropOutputs(program, op, needed) : op;
+    if (left !== op) changed = true;
     for (const id of left.inputs) needed.add(id);
     kept.push(left);
   }
-  return compact({ ...program, ops: kept.reverse() });
+  return changed ? compact({ ...program, ops: kept.reverse() }) : program;
 }
 
 function dropOutputs(program: Program, op: Extract<Op, { kind: "map" }>, needed: ReadonlySet<ValueId>): Op {

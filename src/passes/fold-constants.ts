@@ -9,8 +9,16 @@ import { type Arithmetic, normalize } from "./operands.ts";
 export function foldConstants(program: Program): Program {
   const constants = new Map<ValueId, number>();
   const aliases = new Map<ValueId, ValueId>();
+  const outputs = new Set(Object.values(program.outputs));
+  const parameters = new Set(Object.values(program.parameters).map(({ value }) => value));
+  /** Whether a map of that shape that gives the value unchanged is a plain copy; a parameter may change after the copy. */
+  const copies = (source: ValueId, shape: Shape): boolean => {
+    const { dtype, shape: own } = program.values[source]!;
+    return dtype === "f32" && sameShape(own, shape) && !parameters.has(source);
+  };
   const ops = program.ops.map((old): Op => {
-    const op = { ...old, inputs: old.inputs.map((id) => aliases.get(id) ?? id) } as Op;
+    const aliased = old.inputs.some((id) => aliases.has(id));
+    const op = aliased ? ({ ...old, inputs: old.inputs.map((id) => aliases.get(id) ?? id) } as Op) : old;
     switch (op.kind) {
       case "map": {
         const { exprs, inputs } = fold({ exprs: op.attrs.exprs, inputs: op.inputs }, constants);
@@ -19,8 +27,7 @@ export function foldConstants(program: Program): Program {
           const expr = exprs[k]!;
           if (expr.op === "const") constants.set(id, expr.value);
           const source = expr.op === "input" ? inputs[expr.index]! : undefined;
-          const outputs = Object.values(program.outputs);
-          if (source !== undefined && !outputs.includes(id) && copies(program, source, shape)) aliases.set(id, source);
+          if (source !== undefined && !outputs.has(id) && copies(source, shape)) aliases.set(id, source);
         }
         return { ...op, inputs, attrs: { exprs, shape } };
       }
@@ -47,13 +54,6 @@ export function foldConstants(program: Program): Program {
     }
   });
   return eliminateDeadCode({ ...program, ops });
-}
-
-/** Whether a map of that shape that gives the value unchanged is a plain copy; a parameter may change after the copy. */
-function copies(program: Program, source: ValueId, shape: Shape): boolean {
-  const { dtype, shape: own } = program.values[source]!;
-  const isParameter = Object.values(program.parameters).some(({ value }) => value === source);
-  return dtype === "f32" && sameShape(own, shape) && !isParameter;
 }
 
 const spanOf = (program: Program, inputs: readonly ValueId[]): Shape =>

@@ -9,13 +9,14 @@ export interface Arithmetic {
 }
 
 /** The same arithmetic with each operand once and none that is not read, except those in `keep`. */
-export function normalize({ exprs, inputs }: Arithmetic, keep: readonly ValueId[] = []): Arithmetic {
-  const read = new Set(exprs.flatMap((expr) => inputsOf(expr).map((index) => inputs[index]!)));
-  const left = [...new Set(inputs)].filter((id) => read.has(id) || keep.includes(id));
-  return {
-    exprs: exprs.map((expr) => mapInputs(expr, (index) => input(left.indexOf(inputs[index]!)))),
-    inputs: left,
-  };
+export function normalize(arithmetic: Arithmetic, keep: readonly ValueId[] = []): Arithmetic {
+  const { exprs, inputs } = arithmetic;
+  const read = new Set<ValueId>();
+  for (const expr of exprs) for (const index of inputsOf(expr)) read.add(inputs[index]!);
+  const left = inputs.filter((id, i) => inputs.indexOf(id) === i && (read.has(id) || keep.includes(id)));
+  if (left.length === inputs.length) return arithmetic;
+  const places = inputs.map((id) => left.indexOf(id));
+  return { exprs: exprs.map((expr) => mapInputs(expr, (index) => input(places[index]!))), inputs: left };
 }
 
 /** Replaces operand `id` by an expression over operands of its own. */

@@ -16,28 +16,27 @@ export function childrenOf(expr: Expr): readonly Expr[] {
   }
 }
 
-/** The same node over other children. */
-function withChildren(expr: Expr, children: readonly Expr[]): Expr {
-  const [a, b, c] = children;
+/** Rewrites bottom-up: `visit` sees each node after its children were rewritten. What does not change is not copied. */
+export function rewrite(expr: Expr, visit: (node: Expr) => Expr): Expr {
   switch (expr.op) {
     case "input":
     case "const":
-      return expr;
-    case "uniform":
-      return { ...expr, seed: a! };
-    case "select":
-      return { ...expr, test: a!, x: b!, y: c! };
-    default:
-      return "y" in expr ? { ...expr, x: a!, y: b! } : { ...expr, x: a! };
+      return visit(expr);
+    case "uniform": {
+      const seed = rewrite(expr.seed, visit);
+      return visit(seed === expr.seed ? expr : { ...expr, seed });
+    }
+    case "select": {
+      const test = rewrite(expr.test, visit);
+      const x = rewrite(expr.x, visit);
+      const y = rewrite(expr.y, visit);
+      return visit(test === expr.test && x === expr.x && y === expr.y ? expr : { op: "select", test, x, y });
+    }
   }
-}
-
-/** Rewrites bottom-up: `visit` sees each node after its children were rewritten. */
-export function rewrite(expr: Expr, visit: (node: Expr) => Expr): Expr {
-  const children = childrenOf(expr);
-  const next = children.map((child) => rewrite(child, visit));
-  const changed = next.some((child, i) => child !== children[i]);
-  return visit(changed ? withChildren(expr, next) : expr);
+  const x = rewrite(expr.x, visit);
+  if (!("y" in expr)) return visit(x === expr.x ? expr : { op: expr.op, x });
+  const y = rewrite(expr.y, visit);
+  return visit(x === expr.x && y === expr.y ? expr : { op: expr.op, x, y });
 }
 
 /** Replaces each `input(i)` by `replacement(i)`. */
@@ -46,7 +45,18 @@ export function mapInputs(expr: Expr, replacement: (index: number) => Expr): Exp
 }
 
 export function some(expr: Expr, test: (node: Expr) => boolean): boolean {
-  return test(expr) || childrenOf(expr).some((child) => some(child, test));
+  if (test(expr)) return true;
+  switch (expr.op) {
+    case "input":
+    case "const":
+      return false;
+    case "uniform":
+      return some(expr.seed, test);
+    case "select":
+      return some(expr.test, test) || some(expr.x, test) || some(expr.y, test);
+    default:
+      return some(expr.x, test) || ("y" in expr && some(expr.y, test));
+  }
 }
 
 export const keyOf = (expr: Expr): string => JSON.stringify(expr);
@@ -55,28 +65,34 @@ export const sameExpr = (a: Expr, b: Expr): boolean => a === b || keyOf(a) === k
 
 /** The input indices that an expression reads, ascending. */
 export function inputsOf(expr: Expr): readonly number[] {
-  const found = new Set<number>();
+  const found: number[] = [];
   some(expr, (node) => {
-    if (node.op === "input") found.add(node.index);
+    if (node.op === "input" && !found.includes(node.index)) found.push(node.index);
     return false;
   });
-  return [...found].sort((a, b) => a - b);
+  return found.sort((a, b) => a - b);
 }
 
 export const isConstant = (expr: Expr, value?: number): boolean =>
   expr.op === "const" && (value === undefined || expr.value === value);
 
-/** Nodes of the expression; a repeated part counts once, as the compiler computes it once. */
+/** Nodes of the expressions; a repeated part counts once, as the compiler computes it once. */
 export function countNodes(exprs: readonly Expr[]): number {
-  const seen = new Set<string>();
-  const visit = (node: Expr): void => {
-    const key = keyOf(node);
-    if (seen.has(key)) return;
-    seen.add(key);
-    for (const child of childrenOf(node)) visit(child);
+  const numbers = new Map<string, number>();
+  const known = new Map<Expr, number>();
+  const number = (node: Expr): number => {
+    const old = known.get(node);
+    if (old !== undefined) return old;
+    const own =
+      node.op === "input" ? node.index : node.op === "const" ? node.value : node.op === "uniform" ? node.stream : "";
+    const key = `${node.op} ${own} ${childrenOf(node).map(number).join()}`;
+    const next = numbers.get(key) ?? numbers.size;
+    numbers.set(key, next);
+    known.set(node, next);
+    return next;
   };
-  for (const expr of exprs) visit(expr);
-  return seen.size;
+  for (const expr of exprs) number(expr);
+  return numbers.size;
 }
 
 const expensive: ReadonlySet<Expr["op"]> = new Set([

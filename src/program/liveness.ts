@@ -50,7 +50,8 @@ export function analyse(program: Program): Liveness {
   }
   for (const id of Object.values(program.outputs)) extend(locations.get(id)!.buffer, ops.length);
   expectFreshViews(program, ops, locations);
-  for (const [time, op] of ops.entries()) if (op.kind === "map") reuseInputs(program, op, time, locations);
+  const views = Map.groupBy(locations.keys(), (id) => locations.get(id)!.buffer);
+  for (const [time, op] of ops.entries()) reuseInputs(program, op, time, locations, views);
   for (const { buffer } of locations.values()) if (buffer.space === "arena") buffers.add(buffer);
   return { ops, locations, buffers: [...buffers] };
 }
@@ -98,12 +99,28 @@ function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
   return locations;
 }
 
-/** Lets each output of a map lie exactly over an input that is read here for the last time. */
-function reuseInputs(program: Program, op: Op, time: number, locations: Map<ValueId, Location>): void {
+/**
+ * Inputs that the first output of an op may lie over, because its kernel reads an element for the last time before it
+ * writes that place. A map reads all operands of a vector before it stores the first result.
+ */
+const overwritable: Partial<Record<Op["kind"], (op: Op) => readonly ValueId[]>> = {
+  map: ({ inputs }) => inputs,
+};
+
+/** Lets each output lie exactly over an input that is read here for the last time, where the op's kernel allows it. */
+function reuseInputs(
+  program: Program,
+  op: Op,
+  time: number,
+  locations: Map<ValueId, Location>,
+  views: Map<Buffer, ValueId[]>,
+): void {
+  const candidates = overwritable[op.kind]?.(op);
+  if (candidates === undefined) return;
   const taken = new Set<Buffer>();
   for (const output of op.outputs) {
     const type = program.values[output]!;
-    const input = op.inputs.find((id) => {
+    const input = candidates.find((id) => {
       const { buffer } = locations.get(id)!;
       return buffer.reusable && buffer.end === time && !taken.has(buffer) && fits(program, op, buffer, type, locations);
     });
@@ -112,13 +129,15 @@ function reuseInputs(program: Program, op: Op, time: number, locations: Map<Valu
     const { buffer } = locations.get(input)!;
     taken.add(buffer);
     extend(buffer, old.end);
-    for (const [id, location] of locations) {
-      if (location.buffer === old) locations.set(id, { buffer, offset: location.offset });
+    for (const id of views.get(old)!) {
+      locations.set(id, { buffer, offset: locations.get(id)!.offset });
+      views.get(buffer)!.push(id);
     }
+    views.delete(old);
   }
 }
 
-/** Whether every operand of the map that lies in the buffer has the output's shape and fills the buffer. */
+/** Whether every operand of the op that lies in the buffer has the output's type and fills the buffer. */
 function fits(
   program: Program,
   op: Op,
@@ -129,6 +148,6 @@ function fits(
   return op.inputs.every((id) => {
     if (locations.get(id)!.buffer !== buffer) return true;
     const operand = program.values[id]!;
-    return operand.dtype === "f32" && sameShape(operand.shape, type.shape) && buffer.bytes === byteLength(type);
+    return operand.dtype === type.dtype && sameShape(operand.shape, type.shape) && buffer.bytes === byteLength(type);
   });
 }

@@ -19,8 +19,8 @@ export const align = (bytes: number): number => Math.ceil(bytes / alignment) * a
 
 /**
  * Greedy placement: one buffer after another, each into the tightest gap between those that are live with it. It is
- * tried with the largest first, with the largest area (bytes × time) first and in order of time; the smallest wins.
- * Offsets are multiples of 64.
+ * tried with the largest first, with the largest area (bytes × time) first and in order of time, until one needs no more
+ * than the lower bound; the smallest wins. Offsets are multiples of 64.
  */
 export function place(intervals: readonly Interval[]): Placement {
   const span = ({ start, end }: Interval): number => end - start + 1;
@@ -29,60 +29,97 @@ export function place(intervals: readonly Interval[]): Placement {
     (a, b) => b.bytes * span(b) - a.bytes * span(a) || a.start - b.start,
     (a, b) => a.start - b.start || b.bytes - a.bytes,
   ];
-  const placements = orders.map((order) => placeInOrder(intervals, order));
-  return placements.reduce((best, next) => (next.bytes < best.bytes ? next : best));
+  const least = lowerBound(intervals);
+  let best: Placement | undefined;
+  for (const order of orders) {
+    const next = placeInOrder(intervals, order);
+    if (best === undefined || next.bytes < best.bytes) best = next;
+    if (best.bytes === least) break;
+  }
+  return best!;
 }
 
 function placeInOrder(intervals: readonly Interval[], order: (a: Interval, b: Interval) => number): Placement {
   const sequence = intervals.map((_, i) => i).sort((a, b) => order(intervals[a]!, intervals[b]!) || a - b);
   const offsets: number[] = new Array(intervals.length).fill(0);
-  /** Placed intervals by ascending offset. */
-  const placed: number[] = [];
+  const placed = new PlacedIntervals(intervals.length);
   let total = 0;
   for (const index of sequence) {
-    const interval = intervals[index]!;
-    const offset = tightestGap(interval, intervals, offsets, placed);
+    const { bytes, start, end } = intervals[index]!;
+    const needed = align(bytes);
+    const offset = placed.tightestGap(needed, start, end);
+    placed.add(offset, needed, start, end);
     offsets[index] = offset;
-    total = Math.max(total, offset + align(interval.bytes));
-    const after = placed.findIndex((other) => offsets[other]! > offset);
-    placed.splice(after < 0 ? placed.length : after, 0, index);
+    total = Math.max(total, offset + needed);
   }
   return { offsets, bytes: total };
 }
 
-function tightestGap(
-  interval: Interval,
-  intervals: readonly Interval[],
-  offsets: readonly number[],
-  placed: readonly number[],
-): number {
-  const needed = align(interval.bytes);
-  let free = 0;
-  let best = -1;
-  let bestGap = Number.POSITIVE_INFINITY;
-  for (const other of placed) {
-    const { bytes, start, end } = intervals[other]!;
-    if (end < interval.start || start > interval.end) continue;
-    const gap = offsets[other]! - free;
-    if (gap >= needed && gap < bestGap) {
-      best = free;
-      bestGap = gap;
-    }
-    free = Math.max(free, offsets[other]! + align(bytes));
+/** What is placed, by ascending offset, in columns that a scan runs through fast. */
+class PlacedIntervals {
+  readonly #offsets: Float64Array;
+  readonly #limits: Float64Array;
+  readonly #starts: Int32Array;
+  readonly #ends: Int32Array;
+  #count = 0;
+
+  constructor(capacity: number) {
+    this.#offsets = new Float64Array(capacity);
+    this.#limits = new Float64Array(capacity);
+    this.#starts = new Int32Array(capacity);
+    this.#ends = new Int32Array(capacity);
   }
-  return best >= 0 ? best : free;
+
+  add(offset: number, bytes: number, start: number, end: number): void {
+    let low = 0;
+    let high = this.#count;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#offsets[middle]! > offset) high = middle;
+      else low = middle + 1;
+    }
+    for (const column of [this.#offsets, this.#limits, this.#starts, this.#ends]) {
+      column.copyWithin(low + 1, low, this.#count);
+    }
+    this.#offsets[low] = offset;
+    this.#limits[low] = offset + bytes;
+    this.#starts[low] = start;
+    this.#ends[low] = end;
+    this.#count++;
+  }
+
+  /** The offset of the smallest gap of `needed` bytes between the intervals live in that time; behind them if none is. */
+  tightestGap(needed: number, start: number, end: number): number {
+    const [offsets, limits, starts, ends] = [this.#offsets, this.#limits, this.#starts, this.#ends];
+    let free = 0;
+    let best = -1;
+    let bestGap = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.#count; i++) {
+      if (ends[i]! < start || starts[i]! > end) continue;
+      const gap = offsets[i]! - free;
+      if (gap >= needed && gap < bestGap) {
+        best = free;
+        bestGap = gap;
+      }
+      if (limits[i]! > free) free = limits[i]!;
+    }
+    return best >= 0 ? best : free;
+  }
 }
 
 /** The least that any placement needs: the largest sum of bytes live at one instruction. */
 export function lowerBound(intervals: readonly Interval[]): number {
-  const changes = new Map<number, number>();
+  if (intervals.length === 0) return 0;
+  const first = intervals.reduce((least, { start }) => Math.min(least, start), 0);
+  const last = intervals.reduce((most, { end }) => Math.max(most, end), 0);
+  const changes = new Float64Array(last - first + 2);
   for (const { bytes, start, end } of intervals) {
-    changes.set(start, (changes.get(start) ?? 0) + align(bytes));
-    changes.set(end + 1, (changes.get(end + 1) ?? 0) - align(bytes));
+    changes[start - first]! += align(bytes);
+    changes[end - first + 1]! -= align(bytes);
   }
   let live = 0;
   let most = 0;
-  for (const [, change] of [...changes].sort(([a], [b]) => a - b)) {
+  for (const change of changes) {
     live += change;
     most = Math.max(most, live);
   }

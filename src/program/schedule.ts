@@ -3,10 +3,10 @@
 import type { Op, Program, ValueId } from "./ir.ts";
 import { writtenValues } from "./ops/catalogue.ts";
 
-/** What an op reads and writes: values by id, tables by name. */
+/** What an op reads and writes: values by id, tables by name; some perhaps twice. */
 export interface Access {
-  readonly reads: ReadonlySet<number | string>;
-  readonly writes: ReadonlySet<number | string>;
+  readonly reads: readonly (number | string)[];
+  readonly writes: readonly (number | string)[];
 }
 
 /**
@@ -27,11 +27,16 @@ export function memoryOf(ops: readonly Op[]): (id: ValueId) => ValueId {
  * A look-up that inserts rows does not count as a write: which rows exist changes no value that another op reads.
  */
 export function accessOf(op: Op, memory: (id: ValueId) => ValueId): Access {
-  const reads = new Set<number | string>([...op.inputs, ...op.inputs.map(memory)]);
-  const writes = new Set<number | string>([...op.outputs, ...writtenValues(op)]);
-  if (op.kind === "gather" || op.kind === "gather_pool") reads.add(`table:${op.attrs.table}`);
-  if (op.kind === "scatter_update") writes.add(`table:${op.attrs.table}`);
-  return { reads, writes };
+  const reads: (number | string)[] = [];
+  for (const id of op.inputs) {
+    reads.push(id);
+    const place = memory(id);
+    if (place !== id) reads.push(place);
+  }
+  if (op.kind === "gather" || op.kind === "gather_pool") reads.push(`table:${op.attrs.table}`);
+  const written = writtenValues(op);
+  if (op.kind === "scatter_update") return { reads, writes: [`table:${op.attrs.table}`] };
+  return { reads, writes: written.length > 0 ? [...op.outputs, ...written] : op.outputs };
 }
 
 const isUpdate = (op: Op): boolean => op.kind === "update" || op.kind === "scatter_update";

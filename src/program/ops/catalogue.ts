@@ -41,7 +41,10 @@ export const definitionOf = <K extends OpKind>(kind: K): OpDefinition<K> => cata
 /** The definition of an op of any kind: its `attrs` are the op's own, so the kinds agree. */
 export const definitionFor = (op: Op): OpDefinition<OpKind> => catalogue[op.kind] as unknown as OpDefinition<OpKind>;
 
+const nothing: ValueId[] = [];
+
 /** The values that an op overwrites in place. */
-export function writtenValues(op: Op): ValueId[] {
-  return (definitionFor(op).writes?.(op.attrs) ?? []).map((position) => op.inputs[position]!);
+export function writtenValues(op: Op): readonly ValueId[] {
+  const positions = definitionFor(op).writes?.(op.attrs);
+  return positions === undefined ? nothing : positions.map((position) => op.inputs[position]!);
 }
