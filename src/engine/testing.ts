@@ -150,10 +150,7 @@ export function runOp(
     const operand = builder.operand(type);
     const tail = (64 - (byteLength(type) % 64)) % 64;
     const end = operand.offset + byteLength(type);
-    fences.push(
-      { ...operand, offset: end, shape: [tail / 4], dtype: "u32" },
-      builder.operand({ shape: [16], dtype: "u32" }),
-    );
+    fences.push({ ...operand, offset: end, shape: [tail], dtype: "u8" }, builder.operand({ shape: [64], dtype: "u8" }));
     return operand;
   };
   const inputs = op.inputs.map(fenced);
@@ -162,12 +159,13 @@ export function runOp(
   const bench = new Bench(builder.plan(), { ...options, heap, provider });
   for (const [i, input] of inputs.entries()) bench.write(input, op.inputs[i]!.data);
   for (const output of outputs) {
-    bench.heap.u32(bench.arena + output.offset, byteLength(output) / 4).fill(0x7fc00001);
+    // NaN in every float type.
+    bench.heap.u8(bench.arena + output.offset, byteLength(output)).fill(0xff);
   }
-  for (const fence of fences) bench.write(fence, new Array(sizeOf(fence.shape)).fill(0x5eed));
+  for (const fence of fences) bench.write(fence, new Array(sizeOf(fence.shape)).fill(0x5e));
   bench.executable.run();
   for (const fence of fences) {
-    if (bench.read(fence).some((word) => word !== 0x5eed))
+    if (bench.read(fence).some((byte) => byte !== 0x5e))
       throw new Error(`memory beside an operand was written, at ${fence.offset}`);
   }
   const result = { outputs: outputs.map((o) => bench.read(o)), inputs: inputs.map((o) => bench.read(o)) };

@@ -1,6 +1,7 @@
 // The reference twin of the compiler: plain float64 evaluation of an expression, one lane at a time. Kernels are tested
 // against it; nothing on a hot path calls it.
 import type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
+import { roundTo } from "./half.ts";
 import { uniformAt } from "./random.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
@@ -30,6 +31,8 @@ export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = 
   floor: Math.floor,
   round: roundHalfEven,
   sign: Math.sign,
+  bf16: (x) => roundTo("bf16", x),
+  f16: (x) => roundTo("f16", x),
 };
 
 /** The float64 meaning of each binary op; min and max give NaN where either side is NaN. */

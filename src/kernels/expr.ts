@@ -13,7 +13,10 @@ export type UnaryOp =
   | "sigmoid"
   | "floor"
   | "round"
-  | "sign";
+  | "sign"
+  /** The nearest number of that type, ties to even. */
+  | "bf16"
+  | "f16";
 
 /** Binary arithmetic over f32 lanes. Comparisons give 1 or 0. */
 export type BinaryOp = "add" | "sub" | "mul" | "div" | "min" | "max" | "pow" | "gt" | "ge" | "lt" | "le" | "eq";
@@ -65,6 +68,8 @@ export const sigmoid = unary("sigmoid");
 export const floor = unary("floor");
 export const round = unary("round");
 export const sign = unary("sign");
+export const bf16 = unary("bf16");
+export const f16 = unary("f16");
 
 export const add = binary("add");
 export const sub = binary("sub");

@@ -55,17 +55,7 @@ export function writeFloats(
   byteOffset: number,
   numbers: ArrayLike<number>,
 ): void {
-  switch (type) {
-    case "f32":
-      new Float32Array(buffer, byteOffset, numbers.length).set(numbers);
-      return;
-    case "bf16":
-      new Uint16Array(buffer, byteOffset, numbers.length).set(Array.from(numbers, toBf16Bits));
-      return;
-    case "f16":
-      new Float16Array(buffer, byteOffset, numbers.length).set(Array.from(numbers, Math.fround));
-      return;
-    default:
-      return type satisfies never;
-  }
+  if (type === "f32") new Float32Array(buffer, byteOffset, numbers.length).set(numbers);
+  else if (type === "f16") new Float16Array(buffer, byteOffset, numbers.length).set(Array.from(numbers, Math.fround));
+  else new Uint16Array(buffer, byteOffset, numbers.length).set(Array.from(numbers, toBf16Bits));
 }

@@ -5,6 +5,7 @@ export type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 export { uniformAt } from "./random.ts";
 export type {
   CompiledKernels,
+  ElementType,
   Kernel,
   KernelFunction,
   KernelInput,

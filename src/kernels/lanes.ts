@@ -1,12 +1,13 @@
 // Emits a graph's nodes as instructions: what varies from lane to lane once a vector, everything else in front of the
 // outermost loop in which it stays the same.
 import type { Graph, Node, NodeId } from "./graph.ts";
-import { type FunctionBuilder, simd, valueType } from "./wasm.ts";
+import { type ElementBytes, type FunctionBuilder, simd, valueType } from "./wasm.ts";
 
-/** Where an operand's elements lie: a pointer's local and a constant byte offset from it. */
+/** Where an operand's elements lie: a pointer's local and a constant byte offset from it; and how wide they are. */
 export interface Address {
   readonly pointer: number;
   readonly offset: number;
+  readonly bytes: ElementBytes;
 }
 
 export interface LaneSources {
@@ -59,7 +60,7 @@ export class LaneEmitter {
     }
   }
 
-  /** Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others count as zero. */
+  /** Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others hold anything. */
   vector(offset: number, lanes: number): void {
     this.#offset = offset;
     this.#lanes = lanes;
@@ -107,9 +108,9 @@ export class LaneEmitter {
     const node = this.#node(id);
     switch (node.kind) {
       case "load": {
-        const { pointer, offset } = this.#sources.address(node.operand);
-        if (node.varies) fn.load(pointer, offset + 4 * this.#offset, this.#lanes);
-        else fn.loadSplat(pointer, offset);
+        const { pointer, offset, bytes } = this.#sources.address(node.operand);
+        if (node.varies) fn.load(pointer, offset + bytes * this.#offset, this.#lanes, bytes);
+        else fn.loadSplat(pointer, offset, bytes);
         return;
       }
       case "counter":

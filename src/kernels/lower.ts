@@ -2,12 +2,12 @@
 import type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 import { fold } from "./fold.ts";
 import type { Graph, NodeId } from "./graph.ts";
+import type { FloatType } from "./half.ts";
+import { fromHalf, roundToHalf, toHalf } from "./half-lanes.ts";
 import { mixing, secondKeyOffset, streamMultiplier } from "./random.ts";
-import type { KernelInput } from "./spec.ts";
+import type { ElementType } from "./spec.ts";
 import * as transcendental from "./transcendental.ts";
 import { type SimdOp, simd } from "./wasm.ts";
-
-type DType = NonNullable<KernelInput["dtype"]>;
 
 const SIGN_BIT = 0x80000000;
 const MAX_UNROLLED_POWER = 16;
@@ -30,6 +30,8 @@ const unary: Readonly<Record<UnaryOp, (g: Graph, x: NodeId) => NodeId>> = {
   log1p: transcendental.log1p,
   tanh: transcendental.tanh,
   sigmoid: transcendental.sigmoid,
+  bf16: (g, x) => roundToHalf(g, "bf16", x),
+  f16: (g, x) => roundToHalf(g, "f16", x),
 };
 
 const comparison: Partial<Readonly<Record<Expr["op"], SimdOp>>> = {
@@ -90,14 +92,16 @@ const uniform = (g: Graph, seed: NodeId, stream: number): NodeId => {
   return g.op(simd.mul, g.op(simd.convertS, g.shift(simd.shrU, bits, 8)), g.f32(2 ** -24));
 };
 
+const isInteger = (type: ElementType): boolean => type === "i32" || type === "u32";
+
 /** Turns the expressions of one kernel into nodes of one graph. */
 export class Lowering {
   readonly #graph: Graph;
-  readonly #dtypes: readonly DType[];
+  readonly #dtypes: readonly ElementType[];
   readonly #done = new Map<Expr, NodeId>();
 
   /** @param dtypes of each operand of the expressions */
-  constructor(graph: Graph, dtypes: readonly DType[]) {
+  constructor(graph: Graph, dtypes: readonly ElementType[]) {
     this.#graph = graph;
     this.#dtypes = dtypes;
   }
@@ -105,6 +109,15 @@ export class Lowering {
   /** The node that computes `expr` as f32. */
   lower(expr: Expr): NodeId {
     return this.#value(fold(expr));
+  }
+
+  /** The node that computes `expr` as it is stored as an element of the type: what is stored of a lane are its low bytes. */
+  lowerTo(type: FloatType, expr: Expr): NodeId {
+    if (type === "f32") return this.lower(expr);
+    const folded = fold(expr);
+    if (folded.op === "input" && this.#dtypes[folded.index] === type) return this.#graph.load(folded.index);
+    // A number that was rounded to the type is stored as it is.
+    return toHalf(this.#graph, type, this.#value(folded.op === type ? folded.x : folded));
   }
 
   #value(expr: Expr): NodeId {
@@ -120,8 +133,10 @@ export class Lowering {
     switch (expr.op) {
       case "input": {
         const raw = g.load(expr.index);
-        const dtype = this.#dtypes[expr.index]!;
-        return dtype === "f32" ? raw : g.op(dtype === "i32" ? simd.convertS : simd.convertU, raw);
+        const type = this.#dtypes[expr.index]!;
+        if (type === "f32") return raw;
+        if (type === "bf16" || type === "f16") return fromHalf(g, type, raw);
+        return g.op(type === "u32" ? simd.convertU : simd.convertS, raw);
       }
       case "const":
         return g.f32(expr.value);
@@ -174,7 +189,7 @@ export class Lowering {
 
   #seed(seed: Expr): NodeId {
     if (seed.op === "const") return this.#graph.bits(seed.value);
-    if (seed.op === "input" && this.#dtypes[seed.index] !== "f32") return this.#graph.load(seed.index);
+    if (seed.op === "input" && isInteger(this.#dtypes[seed.index]!)) return this.#graph.load(seed.index);
     throw new Error(`the seed of uniform must be a u32 operand or a constant, got ${JSON.stringify(seed)}`);
   }
 }

@@ -6,7 +6,21 @@ import type { MapKernel } from "./spec.ts";
 import { bounds, broadcastIndex, numbers, runKernel, sizeOf } from "./testing.ts";
 
 const INPUTS = 3;
-const unaryOps = [e.neg, e.abs, e.sqrt, e.exp, e.log, e.log1p, e.tanh, e.sigmoid, e.floor, e.round, e.sign];
+const unaryOps = [
+  e.neg,
+  e.abs,
+  e.sqrt,
+  e.exp,
+  e.log,
+  e.log1p,
+  e.tanh,
+  e.sigmoid,
+  e.floor,
+  e.round,
+  e.sign,
+  e.bf16,
+  e.f16,
+];
 const binaryOps = [e.add, e.sub, e.mul, e.div, e.min, e.max, e.gt, e.ge, e.lt, e.le, e.eq];
 const constants = [-2, -1, 0, 0.5, 1, 2, 3.25];
 const exponents = [-2, -1, -0.5, 0, 0.5, 1, 2, 3, 5, 1.7];

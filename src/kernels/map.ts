@@ -1,10 +1,10 @@
 // Code for map kernels: loops over the collapsed dimensions, the innermost in vectors; all outputs of a vector are computed
 // before the first is stored, so that an output may replace an input.
 import { Graph } from "./graph.ts";
-import { LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter } from "./lanes.ts";
 import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
 import { Lowering } from "./lower.ts";
-import type { MapKernel } from "./spec.ts";
+import { elementBytes, type MapKernel } from "./spec.ts";
 import { checkMap } from "./validate.ts";
 import { FunctionBuilder, valueType } from "./wasm.ts";
 
@@ -17,7 +17,7 @@ export const unrollOf = (cost: number): number => Math.max(1, Math.min(MAX_UNROL
 
 export function mapFunction(kernel: MapKernel): FunctionBuilder {
   checkMap(kernel);
-  const { exprs, shape, inputs } = kernel;
+  const { exprs, shape, inputs, dtypes = exprs.map(() => "f32" as const) } = kernel;
   const fn = new FunctionBuilder(inputs.length + exprs.length);
   if (shape.includes(0)) return fn;
   const own = broadcastStrides(shape, shape);
@@ -38,13 +38,15 @@ export function mapFunction(kernel: MapKernel): FunctionBuilder {
     graph,
     inputs.map(({ dtype = "f32" }) => dtype),
   );
-  const roots = exprs.map((expr) => lowering.lower(expr));
-  const lanes = new LaneEmitter(fn, graph, roots, { address: (pointer) => ({ pointer, offset: 0 }), counter });
+  const roots = exprs.map((expr, i) => lowering.lowerTo(dtypes[i]!, expr));
+  const widths = inputs.map(({ dtype = "f32" }) => elementBytes[dtype]);
+  const address = (pointer: number): Address => ({ pointer, offset: 0, bytes: widths[pointer]! });
+  const lanes = new LaneEmitter(fn, graph, roots, { address, counter });
   const values = roots.map(() => fn.local(valueType.v128));
   const pointers = new Pointers(
     fn,
     [...inputs.keys(), ...exprs.map((_, i) => inputs.length + i), counter],
-    operands.map((_, i) => (i === operands.length - 1 ? 1 : 4)),
+    [...widths, ...dtypes.map((dtype) => elementBytes[dtype]), 1],
   );
   const step = (elements: number): void => pointers.move(inner.strides.map((stride) => stride * elements));
 
@@ -61,7 +63,10 @@ export function mapFunction(kernel: MapKernel): FunctionBuilder {
           lanes.push(root);
           fn.set(values[i]!);
         }
-        for (const [i, value] of values.entries()) fn.store(inputs.length + i, 4 * offset, count, value);
+        for (const [i, value] of values.entries()) {
+          const bytes = elementBytes[dtypes[i]!];
+          fn.store(inputs.length + i, bytes * offset, count, value, bytes);
+        }
       });
       return inner.strides.map((stride) => stride * moved);
     },

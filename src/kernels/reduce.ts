@@ -2,11 +2,11 @@
 // if it stays, a block of columns is held in registers while the loops run down the rows.
 import { Accumulators, addToTotals, BLOCK } from "./accumulate.ts";
 import { Graph } from "./graph.ts";
-import { LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter } from "./lanes.ts";
 import { broadcastStrides, collapse, type Loop, nest, overLanes, Pointers, repeat } from "./loops.ts";
 import { Lowering } from "./lower.ts";
 import { mapFunction, unrollOf } from "./map.ts";
-import type { ReduceKernel } from "./spec.ts";
+import { elementBytes, type ReduceKernel } from "./spec.ts";
 import { checkReduce } from "./validate.ts";
 import { FunctionBuilder, simd, valueType } from "./wasm.ts";
 
@@ -128,7 +128,7 @@ function reduceRows(context: Context): void {
         fn.set(value);
         accumulators.acrossLanes(value);
       }
-      fn.store(output, 0, 1, value);
+      fn.store(output, 0, 1, value, 4);
       return moved;
     },
   );
@@ -173,7 +173,7 @@ function reduceColumns(context: Context): void {
         fn.shuffle([0, 1, 4, 5]);
         fn.set(local);
       }
-      fn.store(output, 16 * i, Math.min(4, columns - 4 * i), local);
+      fn.store(output, 16 * i, Math.min(4, columns - 4 * i), local, 4);
     }
     return moved;
   };
@@ -236,13 +236,10 @@ export function reduceFunction(kernel: ReduceKernel): FunctionBuilder {
     graph,
     inputs.map(({ dtype = "f32" }) => dtype),
   ).lower(expr);
-  const lanes = new LaneEmitter(fn, graph, [root], { address: (pointer) => ({ pointer, offset: 0 }), counter });
-  const locals = [...inputs.keys(), output, counter];
-  const pointers = new Pointers(
-    fn,
-    locals,
-    locals.map((local) => (local === counter ? 1 : 4)),
-  );
+  const widths = inputs.map(({ dtype = "f32" }) => elementBytes[dtype]);
+  const address = (pointer: number): Address => ({ pointer, offset: 0, bytes: widths[pointer]! });
+  const lanes = new LaneEmitter(fn, graph, [root], { address, counter });
+  const pointers = new Pointers(fn, [...inputs.keys(), output, counter], [...widths, elementBytes.f32, 1]);
   lanes.enter(0);
   const context = { fn, op, lanes, root, pointers, output, kept, reduced, inner };
   if (inner.reduced) reduceRows(context);

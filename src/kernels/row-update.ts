@@ -2,7 +2,7 @@
 // unrolled completely; the means over a row come first, then the elements, then the slots that a row has once.
 import { Accumulators } from "./accumulate.ts";
 import { Graph, type NodeId, type OperandUse } from "./graph.ts";
-import { LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter } from "./lanes.ts";
 import { overLanes } from "./loops.ts";
 import { Lowering } from "./lower.ts";
 import { unrollOf } from "./map.ts";
@@ -21,6 +21,8 @@ const PER_CALL: OperandUse = { varies: false, level: 0 };
 const PER_ROW: OperandUse = { varies: false, level: 1 };
 const PER_LANE: OperandUse = { varies: true, level: 1 };
 
+const f32At = (pointer: number, offset: number): Address => ({ pointer, offset, bytes: 4 });
+
 export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
   checkRowUpdate(kernel);
   const { rule, dim, weightOffset, slotOffsets, gradientStride = dim } = kernel;
@@ -29,10 +31,10 @@ export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
   const row = fn.local(valueType.i32);
 
   const addresses = [
-    { pointer: row, offset: weightOffset },
-    { pointer: GRADIENTS, offset: 0 },
-    ...slotOffsets.map((offset) => ({ pointer: row, offset })),
-    ...scalars.map((_, i) => ({ pointer: SCALARS + i, offset: 0 })),
+    f32At(row, weightOffset),
+    f32At(GRADIENTS, 0),
+    ...slotOffsets.map((offset) => f32At(row, offset)),
+    ...scalars.map((_, i) => f32At(SCALARS + i, 0)),
   ];
   const uses = [
     PER_LANE,
@@ -92,7 +94,7 @@ export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
     }
     for (const i of written) {
       const { pointer, offset: start } = addresses[i === 0 ? 0 : i + 1]!;
-      fn.store(pointer, start + 4 * offset, count, values[i]!);
+      fn.store(pointer, start + 4 * offset, count, values[i]!, 4);
     }
   };
 

@@ -1,26 +1,38 @@
 // What a generated kernel computes: plain data that the engine writes from an instruction's shapes and the compiler turns
 // into one WebAssembly function. Shapes are baked into the code; only pointers and the number of sparse rows are arguments.
 import type { Expr } from "./expr.ts";
+import type { FloatType } from "./half.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
-/** A dense row-major tensor that the kernel reads. `i32` and `u32` elements become f32 numbers, except as a seed. */
+/** The types whose elements a kernel reads as f32 numbers. */
+export type ElementType = FloatType | "i32" | "u32" | "u8";
+
+export const elementBytes = { f32: 4, bf16: 2, f16: 2, i32: 4, u32: 4, u8: 1 } as const satisfies Record<
+  ElementType,
+  number
+>;
+
+/** A dense row-major tensor that the kernel reads. Its elements become f32 numbers, except those of a seed. */
 export interface KernelInput {
   readonly shape: readonly number[];
   /** Default `f32`. */
-  readonly dtype?: "f32" | "i32" | "u32";
+  readonly dtype?: ElementType;
 }
 
 /**
- * `exprs[i]` of the inputs, broadcast together by numpy's rules to `shape`, into output i (dense f32 of `shape`).
+ * `exprs[i]` of the inputs, broadcast together by numpy's rules to `shape`, into output i (dense, of `shape`). The
+ * arithmetic is f32; an output of another type is rounded to it, to the nearest, ties to even.
  *
- * Call: `k(...inputPointers, ...outputPointers)`. An output may lie exactly over an input of the same shape (in place);
- * any other overlap is an error of the caller. No byte outside the tensors is read or written.
+ * Call: `k(...inputPointers, ...outputPointers)`. An output may lie exactly over an input of the same shape whose elements
+ * are as wide (in place); any other overlap is an error of the caller. No byte outside the tensors is read or written.
  */
 export interface MapKernel {
   readonly type: "map";
   readonly exprs: readonly Expr[];
   readonly shape: readonly number[];
   readonly inputs: readonly KernelInput[];
+  /** Of each output; default all f32. */
+  readonly dtypes?: readonly FloatType[];
 }
 
 /**

@@ -3,11 +3,12 @@
 import { bindKernels, compileKernels } from "./compile.ts";
 import { binaryReference, evaluate, unaryReference } from "./evaluate.ts";
 import type { Expr } from "./expr.ts";
-import type { Kernel } from "./spec.ts";
+import { readFloats } from "./half.ts";
+import { elementBytes, type Kernel, type RowUpdateKernel } from "./spec.ts";
 
 const PAGE = 65536;
 const GUARD_BYTES = 64;
-const GUARD = 0xdeadbeef;
+const GUARD = 0xde;
 const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });
 const end = memory.buffer.byteLength;
 
@@ -18,42 +19,44 @@ export interface RunOptions {
   readonly last?: number;
 }
 
-/** Runs a map or reduce kernel and returns its outputs. Throws if it writes outside of them. */
+type Elements = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
+
+/** Runs a map or reduce kernel and returns its outputs as f32 numbers. Throws if it writes outside of them. */
 export function runKernel(
-  kernel: Kernel,
-  inputs: readonly (Float32Array | Int32Array | Uint32Array)[],
+  kernel: Exclude<Kernel, RowUpdateKernel>,
+  inputs: readonly Elements[],
   outputLengths: readonly number[],
   { over = [], last }: RunOptions = {},
 ): Float32Array[] {
-  const words = new Uint32Array(memory.buffer);
+  const bytes = new Uint8Array(memory.buffer);
   let next = PAGE;
   const used: [number, number][] = [];
   const place = (length: number, tensor: number): number => {
-    const pointer = tensor === last ? end - 4 * length : next + GUARD_BYTES;
-    if (tensor !== last) next = pointer + 4 * length;
-    words.fill(GUARD, pointer / 4 - GUARD_BYTES / 4, Math.min(words.length, pointer / 4 + length + GUARD_BYTES / 4));
-    used.push([pointer / 4, length]);
+    const pointer = tensor === last ? end - length : next + GUARD_BYTES;
+    if (tensor !== last) next = Math.ceil((pointer + length) / 4) * 4;
+    bytes.fill(GUARD, pointer - GUARD_BYTES, Math.min(end, pointer + length + GUARD_BYTES));
+    used.push([pointer, length]);
     return pointer;
   };
-  const inputPointers = inputs.map((data, i) => place(data.length, i));
+  const dtypes = outputLengths.map((_, i) => (kernel.type === "map" ? kernel.dtypes?.[i] : undefined) ?? "f32");
+  const inputPointers = inputs.map((data, i) => place(data.byteLength, i));
   const outputPointers = outputLengths.map((length, i) => {
     const shared = over[i];
-    return shared === undefined ? place(length, inputs.length + i) : inputPointers[shared]!;
+    return shared === undefined ? place(length * elementBytes[dtypes[i]!], inputs.length + i) : inputPointers[shared]!;
   });
   for (const [i, data] of inputs.entries()) {
-    words.set(new Uint32Array(data.buffer, data.byteOffset, data.length), inputPointers[i]! / 4);
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), inputPointers[i]!);
   }
   const [run] = bindKernels(compileKernels([kernel]), memory);
   run!(...inputPointers, ...outputPointers);
   for (const [start, length] of used) {
-    for (let i = 1; i <= GUARD_BYTES / 4; i++) {
-      if (words[start - i] !== GUARD) throw new Error(`a kernel wrote ${i} words in front of a tensor`);
+    for (let i = 1; i <= GUARD_BYTES; i++) {
+      if (bytes[start - i] !== GUARD) throw new Error(`a kernel wrote ${i} bytes in front of a tensor`);
       const behind = start + length + i - 1;
-      if (behind < words.length && words[behind] !== GUARD)
-        throw new Error(`a kernel wrote ${i} words behind a tensor`);
+      if (behind < end && bytes[behind] !== GUARD) throw new Error(`a kernel wrote ${i} bytes behind a tensor`);
     }
   }
-  return outputPointers.map((pointer, i) => new Float32Array(memory.buffer, pointer, outputLengths[i]!).slice());
+  return outputPointers.map((pointer, i) => readFloats(dtypes[i]!, memory.buffer, pointer, outputLengths[i]!));
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
@@ -97,7 +100,7 @@ const around = (...values: readonly number[]): Interval => {
   return [low - ROUNDING * Math.abs(low) - TINY, high + ROUNDING * Math.abs(high) + TINY];
 };
 
-const steps: ReadonlySet<string> = new Set(["floor", "round", "sign", "gt", "ge", "lt", "le", "eq"]);
+const steps: ReadonlySet<string> = new Set(["floor", "round", "sign", "bf16", "f16", "gt", "ge", "lt", "le", "eq"]);
 
 /** The answers that rounding of every step allows, for one lane. */
 export function bounds(expr: Expr, operands: (index: number) => number, counter: number): Interval {

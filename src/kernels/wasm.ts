@@ -11,6 +11,8 @@ export type ValueType = (typeof valueType)[keyof typeof valueType];
 export const simd = {
   i32x4Splat: 0x11,
   f32x4Splat: 0x13,
+  i32Lt: 0x39,
+  i32Gt: 0x3b,
   eq: 0x41,
   ne: 0x42,
   lt: 0x43,
@@ -26,6 +28,9 @@ export const simd = {
   promoteLow: 0x5f,
   floor: 0x68,
   nearest: 0x6a,
+  narrowToU16: 0x86,
+  widenU8: 0x89,
+  widenU16: 0xa9,
   shl: 0xab,
   shrS: 0xac,
   shrU: 0xad,
@@ -51,6 +56,16 @@ export type SimdOp = (typeof simd)[keyof typeof simd];
 
 const SIMD_PREFIX = 0xfd;
 const VOID_BLOCK = 0x40;
+
+/** The width of an element in memory. */
+export type ElementBytes = 4 | 2 | 1;
+type LaneBytes = ElementBytes | 8;
+
+// Opcodes of loads and stores by the bytes that they move; whole loads extend each of four elements to 32 bits.
+const splatOp: Readonly<Record<ElementBytes, number>> = { 1: 0x07, 2: 0x08, 4: 0x09 };
+const wholeLoadOp: Readonly<Record<ElementBytes, number>> = { 1: 0x5c, 2: 0x04, 4: 0x00 };
+const loadLaneOp: Readonly<Record<ElementBytes, number>> = { 1: 0x54, 2: 0x55, 4: 0x56 };
+const storeLaneOp: Readonly<Record<LaneBytes, number>> = { 1: 0x58, 2: 0x59, 4: 0x5a, 8: 0x5b };
 
 /** The body of one function under construction. Parameters are i32 locals 0..parameters-1. */
 export class FunctionBuilder {
@@ -157,40 +172,55 @@ export class FunctionBuilder {
     this.simd(simd.f32x4Splat);
   }
 
-  loadSplat(pointer: number, offset: number): void {
+  /** Loads one element of `bytes` (4, 2 or 1), extended with zeros to 32 bits, into every lane. */
+  loadSplat(pointer: number, offset: number, bytes: ElementBytes): void {
     this.get(pointer);
-    this.#memory(0x09, offset);
+    this.#memory(splatOp[bytes], offset, bytes);
+    if (bytes === 4) return;
+    const mask = 2 ** (8 * bytes) - 1;
+    this.constant([mask, mask, mask, mask]);
+    this.simd(simd.and);
   }
 
-  /** Loads the first `lanes` (1 to 4) elements, zeros behind them. */
-  load(pointer: number, offset: number, lanes: number): void {
-    this.get(pointer);
-    if (lanes === 3) {
-      // The pointer for the third lane lies below the two lanes that the instruction completes.
-      this.get(pointer);
-      this.#memory(0x5d, offset);
-      this.#memory(0x56, offset + 8);
-      this.#emit(2);
-    } else {
-      this.#memory(lanes === 4 ? 0x00 : lanes === 2 ? 0x5d : 0x5c, offset);
-    }
-  }
-
-  /** Stores the first `lanes` (1 to 4) lanes of a v128 local. */
-  store(pointer: number, offset: number, lanes: number, value: number): void {
-    this.get(pointer);
-    this.get(value);
-    if (lanes === 4) {
-      this.#memory(0x0b, offset);
+  /**
+   * Loads the first `lanes` (1 to 4) elements of `bytes` (4, 2 or 1), extended with zeros to 32 bits. Of fewer than four,
+   * the lanes behind them are zeros or repeat them.
+   */
+  load(pointer: number, offset: number, lanes: number, bytes: ElementBytes): void {
+    if (lanes === 1 && bytes < 4) {
+      this.loadSplat(pointer, offset, bytes);
       return;
     }
-    this.#memory(lanes === 1 ? 0x5a : 0x5b, offset);
-    this.#emit(0);
-    if (lanes < 3) return;
+    // The pointer of the third of three elements lies below the two that its instruction completes.
+    if (lanes === 3) this.get(pointer);
     this.get(pointer);
-    this.get(value);
-    this.#memory(0x5a, offset + 8);
-    this.#emit(2);
+    if (lanes === 4) this.#memory(wholeLoadOp[bytes], offset, bytes);
+    else if (bytes === 4) this.#memory(lanes === 1 ? 0x5c : 0x5d, offset, bytes);
+    else this.#memory(splatOp[bytes === 2 ? 4 : 2], offset, bytes);
+    if (lanes === 3) this.#laneAccess(loadLaneOp[bytes], offset + 2 * bytes, 2, bytes);
+    if (bytes === 1) this.simd(simd.widenU8);
+    if (bytes === 1 || (bytes === 2 && lanes < 4)) this.simd(simd.widenU16);
+  }
+
+  /** Stores the first `lanes` (1 to 4) lanes of a v128 local, of each the low `bytes`; two bytes must hold a u16. */
+  store(pointer: number, offset: number, lanes: number, value: number, bytes: 4 | 2): void {
+    const push = (): void => {
+      this.get(pointer);
+      this.get(value);
+      if (bytes === 4) return;
+      this.get(value);
+      this.simd(simd.narrowToU16);
+    };
+    push();
+    if (lanes === 4 && bytes === 4) {
+      this.#memory(0x0b, offset, bytes);
+      return;
+    }
+    const first = lanes === 3 ? 2 : lanes;
+    this.#laneAccess(storeLaneOp[(first * bytes) as LaneBytes], offset, 0, bytes);
+    if (lanes !== 3) return;
+    push();
+    this.#laneAccess(storeLaneOp[bytes], offset + 2 * bytes, 2, bytes);
   }
 
   /** The function's entry in the code section. */
@@ -216,9 +246,14 @@ export class FunctionBuilder {
     for (const byte of bytes) this.#code.byte(byte);
   }
 
-  #memory(op: number, offset: number): void {
-    this.#emit(SIMD_PREFIX, op, 2);
+  #memory(op: number, offset: number, align: ElementBytes): void {
+    this.#emit(SIMD_PREFIX, op, Math.log2(align));
     this.#code.unsigned(offset);
+  }
+
+  #laneAccess(op: number, offset: number, lane: number, align: ElementBytes): void {
+    this.#memory(op, offset, align);
+    this.#emit(lane);
   }
 }
 

@@ -1,5 +1,6 @@
 // Removes ops, and outputs of maps, that neither an output of the program nor an effect depends on.
-import type { Op, Program, ValueId } from "../program/ir.ts";
+import type { FloatType, Op, Program, ValueId } from "../program/ir.ts";
+import { typed } from "../program/ops/broadcast.ts";
 import { writtenValues } from "../program/ops/catalogue.ts";
 import { compact } from "./edit.ts";
 import { normalize } from "./operands.ts";
@@ -28,5 +29,7 @@ function dropOutputs(program: Program, op: Extract<Op, { kind: "map" }>, needed:
   if (live.length === op.outputs.length) return op;
   const { exprs, inputs } = normalize({ exprs: live.map((k) => op.attrs.exprs[k]!), inputs: op.inputs });
   const outputs = live.map((k) => op.outputs[k]!);
-  return { ...op, inputs, outputs, attrs: { exprs, shape: program.values[outputs[0]!]!.shape } };
+  const { shape } = program.values[outputs[0]!]!;
+  const dtypes = outputs.map((id) => program.values[id]!.dtype as FloatType);
+  return { ...op, inputs, outputs, attrs: { exprs, shape, ...typed(dtypes) } };
 }

@@ -1,8 +1,17 @@
 // Constant folding: simplifies expressions, and writes values that are one number into the expressions that read them.
 import { constant, type Expr } from "../kernels/expr.ts";
 import { mapInputs, simplify } from "../program/expr-tools.ts";
-import { type Op, type Program, type Shape, sameShape, type ValueId } from "../program/ir.ts";
-import { broadcastShapes } from "../program/ops/broadcast.ts";
+import {
+  type FloatType,
+  type Op,
+  type Program,
+  type Shape,
+  sameShape,
+  type TensorType,
+  type ValueId,
+} from "../program/ir.ts";
+import { broadcastShapes, typed } from "../program/ops/broadcast.ts";
+import { stores } from "../program/ops/map.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { type Arithmetic, normalize } from "./operands.ts";
 
@@ -11,10 +20,10 @@ export function foldConstants(program: Program): Program {
   const aliases = new Map<ValueId, ValueId>();
   const outputs = new Set(Object.values(program.outputs));
   const parameters = new Set(Object.values(program.parameters).map(({ value }) => value));
-  /** Whether a map of that shape that gives the value unchanged is a plain copy; a parameter may change after the copy. */
-  const copies = (source: ValueId, shape: Shape): boolean => {
-    const { dtype, shape: own } = program.values[source]!;
-    return dtype === "f32" && sameShape(own, shape) && !parameters.has(source);
+  /** Whether a map that gives the value unchanged is a plain copy; a parameter may change after the copy. */
+  const copies = (source: ValueId, type: TensorType): boolean => {
+    const { dtype, shape } = program.values[source]!;
+    return dtype === type.dtype && sameShape(shape, type.shape) && !parameters.has(source);
   };
   const ops = program.ops.map((old): Op => {
     const aliased = old.inputs.some((id) => aliases.has(id));
@@ -25,11 +34,12 @@ export function foldConstants(program: Program): Program {
         const { shape } = program.values[op.outputs[0]!]!;
         for (const [k, id] of op.outputs.entries()) {
           const expr = exprs[k]!;
-          if (expr.op === "const") constants.set(id, expr.value);
+          const type = program.values[id]!;
+          if (expr.op === "const") constants.set(id, stores(type.dtype as FloatType)(expr.value));
           const source = expr.op === "input" ? inputs[expr.index]! : undefined;
-          if (source !== undefined && !outputs.has(id) && copies(source, shape)) aliases.set(id, source);
+          if (source !== undefined && !outputs.has(id) && copies(source, type)) aliases.set(id, source);
         }
-        return { ...op, inputs, attrs: { exprs, shape } };
+        return { ...op, inputs, attrs: { exprs, shape, ...typed(op.attrs.dtypes ?? []) } };
       }
       case "reduce": {
         const expr = op.attrs.expr ?? ({ op: "input", index: 0 } satisfies Expr);

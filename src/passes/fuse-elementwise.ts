@@ -3,7 +3,7 @@
 import type { Expr } from "../kernels/expr.ts";
 import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
-import { broadcastShapes } from "../program/ops/broadcast.ts";
+import { broadcastShapes, typed } from "../program/ops/broadcast.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { Draft } from "./edit.ts";
 import { type Arithmetic, inline } from "./operands.ts";
@@ -69,10 +69,21 @@ function absorb(draft: Draft, from: number, at: number, id: ValueId): Elementwis
   if (isRandom(expr) && consumer.kind !== "map") return undefined;
   const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];
   if (targets.includes(id) || !draft.canRunLater(from, at)) return undefined;
-  const next = inline(arithmeticOf(consumer), id, { expr, inputs: producer.inputs }, targets);
+  const next = inline(
+    arithmeticOf(consumer),
+    id,
+    { expr: asStored(draft, id, expr), inputs: producer.inputs },
+    targets,
+  );
   if (next.inputs.length > Math.max(limits.operands, consumer.inputs.length)) return undefined;
   if (!small(next.exprs)) return undefined;
   return withArithmetic(program, consumer, next, loop, targets);
+}
+
+/** What a reader sees of a half-precision value is the rounded number, wherever it is computed. */
+function asStored({ program }: Draft, id: ValueId, expr: Expr): Expr {
+  const { dtype } = program.values[id]!;
+  return dtype === "bf16" || dtype === "f16" ? { op: dtype, x: expr } : expr;
 }
 
 function arithmeticOf(op: Elementwise): Arithmetic {
@@ -89,7 +100,7 @@ function withArithmetic(
 ): Elementwise | undefined {
   switch (op.kind) {
     case "map":
-      return { ...op, inputs, attrs: { exprs, shape: loop } };
+      return { ...op, inputs, attrs: { exprs, shape: loop, ...typed(op.attrs.dtypes ?? []) } };
     case "update":
       return { ...op, inputs, attrs: { exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
     case "reduce": {

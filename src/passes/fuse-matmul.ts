@@ -39,7 +39,8 @@ function fuse(program: Program, product: OpOf<"matmul">, map: OpOf<"map">, index
   const typeOf = (id: ValueId): Program["values"][number] => program.values[id]!;
   const { shape } = typeOf(map.outputs[0]!);
   if (epilogue === undefined || product.attrs.activation !== undefined) return undefined;
-  if (!sameShape(shape, typeOf(product.outputs[0]!).shape)) return undefined;
+  const result = typeOf(product.outputs[0]!);
+  if (!sameShape(shape, result.shape) || result.dtype !== "f32" || map.attrs.dtypes !== undefined) return undefined;
   const { bias, activation } = epilogue;
   if (bias !== undefined) {
     const type = typeOf(map.inputs[bias]!);

@@ -9,6 +9,7 @@ import type { Op, Program, TensorType } from "../program/ir.ts";
 import { placeUpdates } from "../program/place-updates.ts";
 import { plan } from "../program/planner.ts";
 import { print } from "../program/print.ts";
+import { interpret } from "../program/reference.ts";
 import type { Tensor } from "../program/tensor.ts";
 import { checkPlan } from "../program/testing-plan.ts";
 import { type TraceContext, trace } from "../program/trace.ts";
@@ -176,6 +177,31 @@ describe("fusion", () => {
     );
     expect(kinds(fuseElementwise(base))).toEqual(["map", "update", "map"]);
     expect(kinds(optimize(base))).toEqual(["map", "update"]);
+  });
+});
+
+describe("half precision", () => {
+  for (const dtype of ["bf16", "f16"] as const) {
+    it(`${dtype} values are rounded also where they are folded or fused`, () => {
+      const program = traced(
+        ({ x }) => {
+          const half = x.mul(1.1).cast(dtype);
+          const copy = half.cast("f32");
+          return { half, sum: half.add(x).sum(), copy, constant: x.mul(0).add(0.3).cast(dtype).cast("f32") };
+        },
+        { x: f32(5) },
+      );
+      const fused = optimize(program);
+      verify(fused);
+      expect(kinds(fused).sort()).toEqual(["map", "map", "map", "reduce"]);
+      const feed = { x: [0.1, -3, 1000.3, 1e-6, 0] };
+      expect(interpret(fused, feed).outputs).toEqual(interpret(program, feed).outputs);
+    });
+  }
+
+  it("an activation that a product cannot round stays a map", () => {
+    const program = traced(({ x }) => x.matmul(x).relu().cast("bf16"), { x: f32(2, 2) });
+    expect(kinds(optimize(program))).toEqual(["matmul", "map"]);
   });
 });
 

@@ -55,6 +55,10 @@ function rule(node: Expr, index: number, d: (node: Expr) => Expr): Expr {
     case "le":
     case "eq":
       return zero;
+    case "bf16":
+    case "f16":
+      // Rounding is a step, but stands for the number that it rounds.
+      return d(node.x);
     case "neg":
       return neg(d(node.x));
     case "abs":

@@ -1,10 +1,10 @@
 // The intermediate representation: a program is plain data (it can be cloned between threads and written as JSON).
 // Values are static in shape and dtype; ops stand in the order in which they run.
-import type { DType } from "../engine/plan.ts";
+import type { DType, FloatType } from "../engine/plan.ts";
 import type { Expr } from "../kernels/expr.ts";
 import type { TableSpec } from "../table/spec.ts";
 
-export type { DType } from "../engine/plan.ts";
+export type { DType, FloatType } from "../engine/plan.ts";
 export type { TableField, TableSpec } from "../table/spec.ts";
 
 export type Shape = readonly number[];
@@ -49,11 +49,13 @@ export interface Parameter {
 export interface OpAttrs {
   /**
    * One output per expression; the inputs broadcast to the outputs' shape. `shape` is given where the inputs do not span it.
+   * `dtypes` are those of the outputs, default all f32: a cast is a map of expression `input(0)`.
    * `derivatives[k][i]`, where given, is the derivative of expression k by input i: it replaces the derived one.
    */
   readonly map: {
     readonly exprs: readonly Expr[];
     readonly shape?: Shape;
+    readonly dtypes?: readonly FloatType[];
     readonly derivatives?: readonly (readonly Expr[])[];
   };
   readonly reduce: {

@@ -2,7 +2,7 @@
 import * as e from "../kernels/expr.ts";
 import type { ProgramBuilder } from "./builder.ts";
 import { ShapeError } from "./errors.ts";
-import { type DType, type OpAttrs, type OpKind, type Shape, sizeOf, type ValueId } from "./ir.ts";
+import { type DType, type FloatType, type OpAttrs, type OpKind, type Shape, sizeOf, type ValueId } from "./ir.ts";
 
 /** A tensor, or a number that broadcasts. */
 export type TensorLike = Tensor | number;
@@ -122,6 +122,10 @@ export class Tensor {
   relu(): Tensor {
     return elementwise((x) => e.max(x, 0), this);
   }
+  /** The same numbers in another type, rounded to the nearest, ties to even. */
+  cast(dtype: FloatType): Tensor {
+    return this.dtype === dtype ? this : this.emit("map", [this], { exprs: [e.input(0)], dtypes: [dtype] });
+  }
   floor(): Tensor {
     return elementwise(e.floor, this);
   }
@@ -191,7 +195,9 @@ export class Tensor {
 
   /** Repeats to a larger shape. */
   broadcastTo(shape: Shape): Tensor {
-    return this.emit("map", [this], { exprs: [e.input(0)], shape });
+    const { dtype } = this;
+    const half = dtype === "bf16" || dtype === "f16" ? { dtypes: [dtype] } : {};
+    return this.emit("map", [this], { exprs: [e.input(0)], shape, ...half });
   }
 
   /** Softmax over the last axis. */

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { add, exp, input, max, mul, neg, sigmoid, sub } from "../../kernels/expr.ts";
+import { roundTo } from "../../kernels/half.ts";
 import { runOp, tensor } from "../testing.ts";
 import { expectReference, extentOrZero, tensors } from "./against-reference.ts";
 
@@ -57,6 +58,23 @@ describe("elementwise instructions", () => {
       fc.property(cases, (inputs) => void expectReference({ kind: "update", inputs, attrs }, 1e-5)),
       { numRuns: 30 },
     );
+  });
+
+  test("a cast and its arithmetic in half precision", () => {
+    const numbers = [0.1, -3, 1000.3, 1e-6, 0, 65520, -7.7].map(Math.fround);
+    for (const dtype of ["bf16", "f16"] as const) {
+      const { outputs } = runOp({
+        kind: "map",
+        inputs: [tensor([7], numbers), tensor([7], numbers, dtype), tensor([], [3], "u8")],
+        outputs: [
+          { shape: [7], dtype },
+          { shape: [7], dtype: "f32" },
+        ],
+        attrs: { exprs: [input(0), mul(input(1), input(2))] },
+      });
+      const rounded = numbers.map((x) => roundTo(dtype, x));
+      expect(outputs).toEqual([rounded, rounded.map((x) => Math.fround(3 * x))]);
+    }
   });
 
   test("integers become numbers, 64-bit ids are refused", () => {

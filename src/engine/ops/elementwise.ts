@@ -32,10 +32,14 @@ const kernelSpecs = {
     const exprs = op.attrs.exprs as readonly Expr[];
     checkArity(op, [0, Number.POSITIVE_INFINITY], exprs.length);
     const shape = op.outputs[0]!.shape;
-    for (const [i, output] of op.outputs.entries()) checkType(op, `output ${i}`, output, "f32", shape);
+    const dtypes = op.outputs.map(({ dtype }, i) => {
+      check(op, dtype === "f32" || dtype === "bf16" || dtype === "f16", `output ${i} must be f32, bf16 or f16`);
+      return dtype;
+    });
+    for (const [i, output] of op.outputs.entries()) checkType(op, `output ${i}`, output, dtypes[i]!, shape);
     const spanned = broadcast(op, [shape, ...op.inputs.map((input) => input.shape)]);
     check(op, sizeOf(spanned) === sizeOf(shape), `the inputs span [${spanned}], more than the outputs`);
-    return { type: "map", exprs, shape, inputs: op.inputs.map((input) => kernelInput(op, input)) };
+    return { type: "map", exprs, shape, inputs: op.inputs.map((input) => kernelInput(op, input)), dtypes };
   },
 
   reduce(op: OpSignature): Kernel {

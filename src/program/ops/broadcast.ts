@@ -2,7 +2,7 @@
 
 import { input } from "../../kernels/expr.ts";
 import { ShapeError } from "../errors.ts";
-import { type Shape, sameShape, type ValueId } from "../ir.ts";
+import { type FloatType, type Shape, sameShape, type ValueId } from "../ir.ts";
 import type { GradientBuilder } from "./definition.ts";
 
 export function broadcastShapes(shapes: readonly Shape[]): Shape {
@@ -52,18 +52,30 @@ export function reshaped(builder: GradientBuilder, id: ValueId, shape: Shape): V
   return builder.emit("reshape", [id], { shape })[0]!;
 }
 
-/** Sums a gradient of the broadcast shape back to the shape of the operand. */
+/** The attribute that gives a map's outputs their types: none where all are f32. */
+export const typed = (dtypes: readonly FloatType[]): { readonly dtypes?: readonly FloatType[] } =>
+  dtypes.every((dtype) => dtype === "f32") ? {} : { dtypes };
+
+/** A value as another float type; the value itself where it has that type. */
+export function cast(builder: GradientBuilder, id: ValueId, dtype: FloatType): ValueId {
+  if (builder.typeOf(id).dtype === dtype) return id;
+  return builder.emit("map", [id], { exprs: [input(0)], ...typed([dtype]) })[0]!;
+}
+
+/** Sums a gradient of the broadcast shape back to the shape of the operand; the type stays. */
 export function sumTo(builder: GradientBuilder, id: ValueId, shape: Shape): ValueId {
-  const axes = broadcastAxes(shape, builder.typeOf(id).shape);
+  const type = builder.typeOf(id);
+  const axes = broadcastAxes(shape, type.shape);
   if (axes.length === 0) return reshaped(builder, id, shape);
   const [sum] = builder.emit("reduce", [id], { op: "sum", axes, keepDims: false });
-  return reshaped(builder, sum!, shape);
+  return reshaped(builder, cast(builder, sum!, type.dtype as FloatType), shape);
 }
 
 /** Repeats a value to a larger shape. */
 export function broadcastTo(builder: GradientBuilder, id: ValueId, shape: Shape): ValueId {
-  if (sameShape(builder.typeOf(id).shape, shape)) return id;
-  return builder.emit("map", [id], { exprs: [input(0)], shape })[0]!;
+  const type = builder.typeOf(id);
+  if (sameShape(type.shape, shape)) return id;
+  return builder.emit("map", [id], { exprs: [input(0)], shape, ...typed([type.dtype as FloatType]) })[0]!;
 }
 
 /** Shape with the reduced axes kept as 1. */

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as e from "../../kernels/expr.ts";
+import { roundTo } from "../../kernels/half.ts";
 import { type Differentiated, differentiate } from "../differentiate.ts";
 import { concat, dropout, sigmoidCrossEntropy, weightedMean, where } from "../functions.ts";
 import type { Program, Shape, TensorType } from "../ir.ts";
@@ -9,6 +10,7 @@ import { interpret } from "../reference.ts";
 import { elementwise, Tensor } from "../tensor.ts";
 import { checkFunction } from "../testing.ts";
 import { trace } from "../trace.ts";
+import { verify } from "../verify.ts";
 
 const differentiateInput = (program: Program): Differentiated =>
   differentiate(program, { loss: "output", inputs: ["x"] });
@@ -181,5 +183,46 @@ it("elementwise() computes any expression", () => {
   checkFunction(({ x, y }) => elementwise((a, b) => e.div(e.tanh(a), e.add(1, e.exp(b))), x, y), {
     inputs: { x: f32(2, 2), y: f32(2) },
     seed: 5,
+  });
+});
+
+describe("half precision", () => {
+  const types = ["bf16", "f16"] as const;
+
+  it.each(types)("a map rounds its output to %s", (dtype) => {
+    const program = trace<"x">(
+      ({ x }) => {
+        const half = x.mul(1.1).cast(dtype);
+        return { half, sum: half.add(x), constant: x.mul(0).add(0.3).cast(dtype).cast("f32") };
+      },
+      { inputs: { x: f32(5) } },
+    );
+    const x = [0.1, -3, 1000.3, 1e-6, 0];
+    const half = x.map((value) => roundTo(dtype, value * 1.1));
+    const { outputs } = interpret(program, { x });
+    expect([...outputs.half!]).toEqual(half);
+    expect([...outputs.sum!]).toEqual(half.map((value, i) => value + x[i]!));
+    expect([...outputs.constant!]).toEqual(x.map(() => roundTo(dtype, 0.3)));
+  });
+
+  it.each(types)("a gradient has its input's type, %s", (dtype) => {
+    const forward = trace<"x" | "row" | "half">(
+      ({ x, row, half }) => ({
+        output: x.cast(dtype).mul(row.cast(dtype)).add(half).mul(half).sum(),
+      }),
+      { inputs: { x: f32(2, 3), row: f32(3), half: { shape: [2, 3], dtype } } },
+    );
+    const { program, inputGradients } = differentiate(forward, { loss: "output", inputs: ["x", "row", "half"] });
+    verify(program);
+    const types = ["x", "row", "half"].map((name) => program.values[inputGradients[name]!]!.dtype);
+    expect(types).toEqual(["f32", "f32", dtype]);
+    const halves = program.ops.filter((op) => op.outputs.some((id) => program.values[id]!.dtype === dtype));
+    // Two casts forward; backward the gradients of both casts' results and of the half input.
+    expect(halves.length).toBeGreaterThanOrEqual(5);
+    const feed = { x: [0.5, 1, 2, 4, 8, 1], row: [1, 2, 0.5], half: [2, 1, 2, 1, 2, 1] };
+    const run = interpret(program, feed);
+    expect([...run.value(inputGradients.x!)]).toEqual([2, 2, 1, 1, 4, 0.5]);
+    expect([...run.value(inputGradients.row!)]).toEqual([5, 17, 5]);
+    expect([...run.value(inputGradients.half!)]).toEqual([4.5, 4, 5, 6, 20, 2.5]);
   });
 });

@@ -2,11 +2,12 @@
 // derived from it, so each elementwise op of the library is one expression and nothing else.
 import { evaluate } from "../../kernels/evaluate.ts";
 import { constant, div, type Expr, eq, input, mul } from "../../kernels/expr.ts";
+import { roundTo } from "../../kernels/half.ts";
 import { derivative, reuseOutput } from "../derivative.ts";
 import { ShapeError } from "../errors.ts";
 import { inputsOf, isConstant, mapInputs, simplify, some } from "../expr-tools.ts";
-import { type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
-import { broadcastAxes, broadcastIndex, broadcastShapes, keptShape, reshaped } from "./broadcast.ts";
+import { type FloatType, type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
+import { broadcastAxes, broadcastIndex, broadcastShapes, cast, keptShape, reshaped, typed } from "./broadcast.ts";
 import {
   expectAxis,
   f32,
@@ -18,7 +19,7 @@ import {
 } from "./definition.ts";
 
 export const map: OpDefinition<"map"> = {
-  infer(inputs, { exprs, shape, derivatives }) {
+  infer(inputs, { exprs, shape, dtypes, derivatives }) {
     expectArithmetic(inputs, exprs);
     const joint = broadcastShapes(inputs.map((type) => type.shape));
     const result = shape ?? joint;
@@ -28,7 +29,10 @@ export const map: OpDefinition<"map"> = {
     if (derivatives?.some((row) => row.length !== inputs.length)) {
       throw new ShapeError("derivatives need one expression for each input");
     }
-    return exprs.map(() => f32(...result));
+    if (dtypes !== undefined && dtypes.length !== exprs.length) {
+      throw new ShapeError(`${exprs.length} outputs have ${dtypes.length} dtypes`);
+    }
+    return exprs.map((_, k) => ({ shape: result, dtype: dtypes?.[k] ?? "f32" }));
   },
 
   gradient(request) {
@@ -42,7 +46,8 @@ export const map: OpDefinition<"map"> = {
     const read = reader(inputs, outputs[0]!.shape);
     for (const [k, expr] of attrs.exprs.entries()) {
       const out = numbers(outputs[k]);
-      for (let i = 0; i < out.length; i++) out[i] = evaluate(expr, read(i), { counter: i });
+      const stored = stores(attrs.dtypes?.[k]);
+      for (let i = 0; i < out.length; i++) out[i] = stored(evaluate(expr, read(i), { counter: i }));
     }
   },
 };
@@ -105,6 +110,11 @@ function aligned(builder: GradientBuilder, id: ValueId, kept: Shape): ValueId {
   return fits ? id : reshaped(builder, id, kept);
 }
 
+/** What a float64 number becomes as an element of a type; f32 elements keep it, as the reference is exact. */
+export function stores(dtype: FloatType = "f32"): (x: number) => number {
+  return dtype === "f32" ? (x) => x : (x) => roundTo(dtype, x);
+}
+
 /** Elements of broadcast operands at a flat index of `shape`. */
 export function reader(inputs: readonly NdArray[], shape: Shape): (flat: number) => (index: number) => number {
   const data = inputs.map(numbers);
@@ -150,7 +160,7 @@ function chainRule({ op, outputGradients }: GradientRequest<"map">, index: numbe
 
 /**
  * Emits the gradients `terms[i]` of inputs `ids[i]`, expressions over `operands` in the loop of `shape`: one map for all
- * inputs of that shape, a reduction for each that was broadcast.
+ * inputs of that shape, a reduction for each that was broadcast. A gradient has its input's type.
  */
 function spread(
   builder: GradientBuilder,
@@ -166,22 +176,25 @@ function spread(
     const type = builder.typeOf(ids[i]!);
     if (sameShape(type.shape, shape)) {
       const whole = term.op === "input" ? operands[term.index]! : undefined;
-      if (whole !== undefined && sameShape(builder.typeOf(whole).shape, shape)) result[i] = whole;
+      if (whole !== undefined && sameType(builder.typeOf(whole), type)) result[i] = whole;
       else full.push(i);
       continue;
     }
-    result[i] = reduceTerm(builder, term, operands, shape, type.shape);
+    result[i] = cast(builder, reduceTerm(builder, term, operands, shape, type.shape), type.dtype as FloatType);
   }
   if (full.length > 0) {
     const { exprs, inputs } = compact(
       full.map((i) => terms[i]!),
       operands,
     );
-    const outputs = builder.emit("map", inputs, { exprs, shape });
+    const dtypes = full.map((i) => builder.typeOf(ids[i]!).dtype as FloatType);
+    const outputs = builder.emit("map", inputs, { exprs, shape, ...typed(dtypes) });
     for (const [k, i] of full.entries()) result[i] = outputs[k]!;
   }
   return result;
 }
+
+const sameType = (a: TensorType, b: TensorType): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape);
 
 /** A gradient summed over the axes along which its input was repeated. */
 function reduceTerm(
