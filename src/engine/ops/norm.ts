@@ -92,8 +92,12 @@ const bindBatchNorm: BindOp = ({ instruction, inputs, outputs, scratch, context 
   );
   return [
     call(batchStatistics, x, weight, mean, rstd, batch, n),
-    call(moveRunning, runningMean, mean, n, momentum, weight, batch),
-    call(moveRunning, runningVariance, rstd, n, momentum, weight, batch),
+    ...(momentum === 1
+      ? []
+      : [
+          call(moveRunning, runningMean, mean, n, momentum, weight, batch),
+          call(moveRunning, runningVariance, rstd, n, momentum, weight, batch),
+        ]),
     call(reciprocalStd, rstd, rstd, n, epsilon),
     call(batchNormalize, x, gamma, beta, mean, rstd, y, batch, n),
   ];

@@ -90,7 +90,8 @@ export const layer_norm_grad: OpDefinition<"layer_norm_grad"> = {
  * x [B,N], gamma, beta, runningMean, runningVariance [N], weight [B] → y, mean [N], rstd [N]; in inference only y.
  * Rows of weight 0 are padding: they are normalised, but do not count in the statistics; every other row counts once.
  * Training takes the batch's statistics and writes, in place, running ← momentum · running + (1 − momentum) · batch,
- * the variance being the batch's own (divided by the count). A batch of padding alone leaves the running values.
+ * the variance being the batch's own (divided by the count). A batch of padding alone leaves the running values, and so
+ * does momentum 1: the same batch may be normalised again.
  */
 export const batch_norm: OpDefinition<"batch_norm"> = {
   infer(inputs, { training }) {
@@ -124,7 +125,7 @@ export const batch_norm: OpDefinition<"batch_norm"> = {
     const [x, gamma] = op.inputs as [ValueId, ValueId];
     return builder.emit("batch_norm_grad", [dy, x, gamma, op.outputs[1]!, op.outputs[2]!, op.inputs[5]!], {});
   },
-  writes: ({ training }) => (training ? [3, 4] : []),
+  writes: ({ training, momentum }) => (training && momentum !== 1 ? [3, 4] : []),
   reference({ attrs, inputs, outputs }) {
     const [x, gamma, beta, runningMean, runningVariance, weight] = inputs.map(numbers) as Float64Array[];
     const [b, n] = inputs[0]!.shape as [number, number];
