@@ -4,5 +4,6 @@ export { eliminateDeadCode } from "./dead-code.ts";
 export { foldConstants } from "./fold-constants.ts";
 export { fuseElementwise } from "./fuse-elementwise.ts";
 export { fuseMatmul } from "./fuse-matmul.ts";
-export { optimize, type Pass } from "./optimize.ts";
+export { type OptimizeOptions, optimize, type Pass } from "./optimize.ts";
+export { type RecomputeOptions, recompute, type Segments } from "./recompute.ts";
 export { simplifyMatmul } from "./simplify-matmul.ts";

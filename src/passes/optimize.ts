@@ -7,6 +7,7 @@ import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { fuseElementwise } from "./fuse-elementwise.ts";
 import { fuseMatmul } from "./fuse-matmul.ts";
+import { type RecomputeOptions, recompute } from "./recompute.ts";
 import { simplifyMatmul } from "./simplify-matmul.ts";
 
 /** An equivalent program. */
@@ -22,16 +23,25 @@ const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["elementwise fusion", fuseElementwise],
   ["constants of fused ops", foldConstants],
   ["common subexpressions of fused ops", eliminateCommonSubexpressions],
-  ["updates early", hoistUpdates],
 ];
+
+export interface OptimizeOptions {
+  /** Compute parts of the forward pass again in the backward pass, to save memory; default: keep everything. */
+  readonly recompute?: RecomputeOptions;
+}
 
 /**
  * Makes a program faster without changing what it computes. Derivatives that maps carry are spent: differentiate first.
  */
-export function optimize(program: Program): Program {
+export function optimize(program: Program, options: OptimizeOptions = {}): Program {
   const level = Number(process.env.DEBUG ?? 0);
+  const { recompute: again } = options;
+  const list: (readonly [name: string, pass: Pass])[] = [...passes];
+  // After fusion, so that what runs twice are the same kernels; before updates overwrite what the copies read.
+  if (again !== undefined) list.push(["recompute", (before) => recompute(before, again)]);
+  list.push(["updates early", hoistUpdates]);
   if (level >= 2) console.error(`# traced: ${summarize(program)}\n${print(program)}`);
-  const optimized = passes.reduce((before, [name, pass]) => {
+  const optimized = list.reduce((before, [name, pass]) => {
     const after = pass(before);
     if (level >= 2) console.error(`# ${name}: ${summarize(after)}\n${level >= 3 ? print(after) : ""}`);
     return after;

@@ -40,6 +40,9 @@ export function viewOffset(program: Program, op: Op): number | undefined {
   return op.attrs.start * sizeOf(shape.slice(op.attrs.axis + 1)) * bytesOf[dtype];
 }
 
+/** Whether the op moves nothing: its result lies in its input. */
+export const isView = (program: Program, op: Op): boolean => viewOffset(program, op) !== undefined;
+
 /** Inputs, parameters and outputs are live for the whole step, or to its end; everything else while it is needed. */
 export function analyse(program: Program): Liveness {
   const ops = program.ops.filter((op) => viewOffset(program, op) === undefined);
