@@ -1,43 +1,28 @@
 // Compiles the AssemblyScript kernels, `src/**/NAME.as.ts` to `build/kernels/NAME.wasm`: only those whose source, imports,
 // options or compiler changed, in parallel, each stamped with what it was made from. Outputs without a source go.
-// A first line `// variants: relaxed` asks for NAME.relaxed.wasm too; `// library` marks a source that others only import.
+// Of every kernel there is NAME.64.wasm too, for heaps above 4 GiB. A first line `// variants: relaxed` asks for
+// NAME.relaxed.wasm and NAME.relaxed.64.wasm; `// library` marks a source that others only import.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import {
-  compilerOptions,
   KERNEL_FOLDER,
   KERNEL_SUFFIX,
   type KernelStamp,
-  type KernelVariant,
+  type KernelTarget,
   kernelFileName,
   kernelHash,
-  kernelVariants,
+  kernelTargets,
   readStamp,
   stampKernel,
 } from "../src/memory/kernel-source.ts";
-
-/** What we use of the compiler's interface; its own types would declare AssemblyScript's globals over JavaScript's. */
-interface Compiler {
-  main(
-    args: string[],
-    options: {
-      stderr: { toString(): string };
-      readFile(name: string): string | null;
-      writeFile(name: string, contents: string | Uint8Array): void;
-      listFiles(): string[];
-    },
-  ): Promise<{ error: Error | null }>;
-  createMemoryStream(): { toString(): string };
-}
-
-const COMPILER: string = "assemblyscript/asc";
+import { compileKernel } from "./kernel-compiler.ts";
 
 interface Job {
   readonly stamp: KernelStamp;
-  readonly variant: KernelVariant;
+  readonly target: KernelTarget;
   readonly output: string;
 }
 
@@ -77,12 +62,12 @@ function plan(): { jobs: Job[]; outputs: Set<string> } {
     const text = readFileSync(join(root, source), "utf8");
     if (/^\/\/ library\b/.test(text)) continue;
     const stamp = { source, hash: kernelHash(join(root, source), root), compiler };
-    for (const variant of kernelVariants(text)) {
-      const output = kernelFileName(basename(source, KERNEL_SUFFIX), variant);
+    for (const target of kernelTargets(text)) {
+      const output = kernelFileName(basename(source, KERNEL_SUFFIX), target);
       const other = outputs.get(output);
       if (other !== undefined) throw new Error(`${source} and ${other} would both become ${output}: rename one`);
       outputs.set(output, source);
-      if (!isCurrent(join(folder, output), stamp)) jobs.push({ stamp, variant, output });
+      if (!isCurrent(join(folder, output), stamp)) jobs.push({ stamp, target, output });
     }
   }
   return { jobs, outputs: new Set(outputs.keys()) };
@@ -131,18 +116,7 @@ function serveCompiler(): void {
 }
 
 async function compile(job: Job): Promise<void> {
-  const { main, createMemoryStream }: Compiler = await import(COMPILER);
-  const stderr = createMemoryStream();
-  let binary: Uint8Array | undefined;
-  const { error } = await main([job.stamp.source, ...compilerOptions(job.variant), "--outFile", "kernel.wasm"], {
-    stderr,
-    readFile: (name) => readIfPresent(join(root, name)),
-    writeFile: (_name, contents) => {
-      if (typeof contents !== "string") binary = contents;
-    },
-    listFiles: () => [],
-  });
-  if (error !== null || binary === undefined) throw new Error(`\n${stderr}`);
+  const binary = await compileKernel(job.stamp.source, job.target, (name) => readIfPresent(join(root, name)));
   if (sectionIds(binary).includes(11)) {
     throw new Error("uses static data (a string, array or table), which kernels on a shared memory must not");
   }

@@ -10,7 +10,7 @@ export const UNIT = 64;
 const MAGIC = 0x666c6f74;
 const USED = 0x55534544;
 const FREE = 0x46524545;
-const BINS = 27;
+const BINS = 29;
 
 // Words of the control block.
 const CONTROL = 1024;

@@ -38,22 +38,32 @@ describe("alloc and free", () => {
     );
   });
 
-  test("pointers beyond 2^31 work like any others", () => {
-    const heap = Heap.create();
-    const low = heap.alloc(2 ** 31);
-    const high = heap.alloc(2 ** 30);
-    expect(high).toBeGreaterThan(2 ** 31);
-    const end = heap.f32(high + 2 ** 30 - 64, 16);
-    expect([...end]).toEqual(new Array(16).fill(0));
-    end.fill(7);
-    heap.free(low);
-    const again = heap.alloc(100);
-    expect(again).toBeLessThan(2 ** 31);
-    expect(end[3]).toBe(7);
-    heap.free(high);
-    heap.free(again);
-    expect(heap.liveBytes).toBe(0);
-  });
+  test.each([
+    ["i32", 2 ** 32, 2 ** 31, 2 ** 30],
+    ["i64", 2 ** 34, 2 ** 32 + 2 ** 31, 2 ** 33],
+  ] as const)(
+    "pointers of type %s work like any others up to the heap's end",
+    (addressType, maxBytes, lowBytes, highBytes) => {
+      const heap = Heap.create({ maxBytes });
+      expect(heap.addressType).toBe(addressType);
+      expect(Heap.attach(heap.memory).addressType).toBe(addressType);
+      const low = heap.alloc(lowBytes);
+      const high = heap.alloc(highBytes);
+      expect(high).toBeGreaterThan(lowBytes);
+      const end = heap.f32(high + highBytes - 64, 16);
+      expect([...end]).toEqual(new Array(16).fill(0));
+      end.fill(7);
+      heap.free(low);
+      const again = heap.alloc(100);
+      expect(again).toBeLessThan(lowBytes);
+      expect(end[3]).toBe(7);
+      heap.free(high);
+      heap.free(again);
+      expect(heap.liveBytes).toBe(0);
+      // All of it is one block again; what was never used is not touched.
+      heap.free(heap.alloc(maxBytes - 65536 - 64 - highBytes));
+    },
+  );
 
   test("a full heap says how much was wanted and how much is there", () => {
     const heap = Heap.create({ maxBytes: 2 ** 20 });
@@ -74,8 +84,8 @@ describe("alloc and free", () => {
     expect(() => heap.free(pointer)).toThrow(`${pointer} is already free`);
     expect(() => heap.f32(pointer + 2, 1)).toThrow(`heap.f32: the pointer must be a multiple of 4, got ${pointer + 2}`);
     expect(() => heap.u64(2 ** 20 - 8, 2)).toThrow("heap.u64: 2 elements at 1048568 do not fit in the heap of 1048576");
-    expect(() => Heap.create({ maxBytes: 2 ** 33 })).toThrow(
-      "heap maxBytes must be an integer from 131072 to 4294967296",
+    expect(() => Heap.create({ maxBytes: 2 ** 35 })).toThrow(
+      "heap maxBytes must be an integer from 131072 to 17179869184",
     );
   });
 

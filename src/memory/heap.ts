@@ -3,13 +3,28 @@
 // anything, and no thread ever meets an address beyond the size that it knows.
 import { Allocator, FIRST_BYTE, UNIT } from "./allocator.ts";
 import { adviseHugePages, WORTH_BYTES } from "./huge-pages.ts";
+import { type AddressType, maximumPages } from "./kernel-source.ts";
 
 const PAGE = 65536;
-const MAX_BYTES = 65536 * PAGE;
+const DEFAULT_BYTES = maximumPages.i32 * PAGE;
+/** The most that a heap can hold: 16 GiB. */
+export const MAX_HEAP_BYTES: number = maximumPages.i64 * PAGE;
 
 export interface HeapOptions {
-  /** The most that the heap can hold; default and limit 4 GiB. This costs address space, not memory. */
+  /**
+   * The most that the heap can hold; default 4 GiB, limit 16 GiB. This costs address space, not memory. Above 4 GiB
+   * addresses have 64 bits, and kernels that compute more than they load are slower.
+   */
   maxBytes?: number;
+}
+
+/** Memories of up to 4 GiB have 32-bit addresses. */
+const addressTypeOf = (bytes: number): AddressType => (bytes > maximumPages.i32 * PAGE ? "i64" : "i32");
+
+function newMemory(pages: number, addressType: AddressType): WebAssembly.Memory {
+  if (addressType === "i32") return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const count = BigInt(pages);
+  return new WebAssembly.Memory({ initial: count, maximum: count, shared: true, address: "i64" });
 }
 
 /**
@@ -24,6 +39,8 @@ export class Heap {
   readonly memory: WebAssembly.Memory;
   /** Bytes that the heap can hold in all. */
   readonly capacity: number;
+  /** What addresses are in the kernels that work on this heap. In JavaScript they are numbers always. */
+  readonly addressType: AddressType;
   readonly #buffer: SharedArrayBuffer;
   readonly #allocator: Allocator;
 
@@ -32,19 +49,22 @@ export class Heap {
     this.memory = memory;
     this.#buffer = memory.buffer;
     this.capacity = this.#buffer.byteLength;
+    this.addressType = addressTypeOf(this.capacity);
     this.#allocator = new Allocator(this.#buffer);
   }
 
   /** Makes a new heap. @throws when the system refuses the address space. */
   static create(options: HeapOptions = {}): Heap {
-    const maxBytes = options.maxBytes ?? MAX_BYTES;
-    if (!Number.isInteger(maxBytes) || maxBytes < 2 * FIRST_BYTE || maxBytes > MAX_BYTES) {
-      throw new RangeError(`heap maxBytes must be an integer from ${2 * FIRST_BYTE} to ${MAX_BYTES}, got ${maxBytes}`);
+    const maxBytes = options.maxBytes ?? DEFAULT_BYTES;
+    if (!Number.isInteger(maxBytes) || maxBytes < 2 * FIRST_BYTE || maxBytes > MAX_HEAP_BYTES) {
+      throw new RangeError(
+        `heap maxBytes must be an integer from ${2 * FIRST_BYTE} to ${MAX_HEAP_BYTES}, got ${maxBytes}`,
+      );
     }
     const pages = Math.ceil(maxBytes / PAGE);
     let memory: WebAssembly.Memory;
     try {
-      memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+      memory = newMemory(pages, addressTypeOf(pages * PAGE));
     } catch (cause) {
       throw new Error(
         `the system refuses ${maxBytes} bytes of address space for the heap; pass a smaller maxBytes or lift \`ulimit -v\``,
@@ -85,7 +105,7 @@ export class Heap {
     if (block === undefined) {
       throw new RangeError(
         `the heap is full: ${bytes} bytes wanted, ${this.liveBytes} of ${this.capacity} in use; ` +
-          "use smaller tables or batches, or raise Heap maxBytes (at most 4 GiB)",
+          "use smaller tables or batches, or raise Heap maxBytes (at most 16 GiB)",
       );
     }
     if (this.#allocator.firstBeyond(WORTH_BYTES)) adviseHugePages(new Uint8Array(this.#buffer));

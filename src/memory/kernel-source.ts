@@ -11,6 +11,17 @@ export const KERNEL_SUFFIX = ".as.ts";
 const STAMP_SECTION = "flotilla.source";
 
 export type KernelVariant = "plain" | "relaxed";
+/** What addresses are in WebAssembly code: i32 up to 4 GiB of memory, i64 beyond. */
+export type AddressType = "i32" | "i64";
+
+/** What a kernel is built for. */
+export interface KernelTarget {
+  readonly variant: KernelVariant;
+  readonly addressType: AddressType;
+}
+
+/** The most pages of 64 KiB that a memory may have: 4 GiB and 16 GiB. */
+export const maximumPages: Readonly<Record<AddressType, number>> = { i32: 65536, i64: 262144 };
 
 export interface KernelStamp {
   /** The source, relative to the repository, with forward slashes. */
@@ -20,29 +31,50 @@ export interface KernelStamp {
   readonly compiler: string;
 }
 
-const OPTIONS = [
-  ...["-O3", "--noAssert", "--runtime", "stub", "--use", "abort="],
-  ...["--importMemory", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536"],
-  ...["--enable", "simd", "--enable", "threads"],
-];
-
-/** The compiler's options for one variant of a kernel. */
-export function compilerOptions(variant: KernelVariant): string[] {
-  return variant === "relaxed" ? [...OPTIONS, "--use", "RELAXED=1", "--enable", "relaxed-simd"] : [...OPTIONS];
+/** How the compiler is to be called. */
+export interface KernelOptions {
+  readonly optimizeLevel: number;
+  readonly shrinkLevel: number;
+  /** WebAssembly features beyond the compiler's usual ones. */
+  readonly features: readonly string[];
+  /** Global names that the source may use or that stand for others. */
+  readonly aliases: Readonly<Record<string, string>>;
 }
 
+/** The compiler's options for one build of a kernel. */
+export function kernelOptions({ variant, addressType }: KernelTarget): KernelOptions {
+  const relaxed = variant === "relaxed";
+  return {
+    optimizeLevel: 3,
+    shrinkLevel: 0,
+    features: ["simd", "threads", ...(relaxed ? ["relaxed-simd"] : []), ...(addressType === "i64" ? ["memory64"] : [])],
+    aliases: { abort: "", ...(relaxed ? { RELAXED: "1" } : {}) },
+  };
+}
+
+/** Enters the hash of every kernel. */
+const ALL_OPTIONS = JSON.stringify([kernelOptions({ variant: "relaxed", addressType: "i64" }), maximumPages]);
+
 /** The variants that a source asks for in its first line (`// variants: relaxed`). */
-export function kernelVariants(source: string): KernelVariant[] {
+function kernelVariants(source: string): KernelVariant[] {
   return /^\/\/ variants:.*\brelaxed\b/.test(source) ? ["plain", "relaxed"] : ["plain"];
 }
 
-export function kernelFileName(name: string, variant: KernelVariant): string {
-  return variant === "plain" ? `${name}.wasm` : `${name}.${variant}.wasm`;
+/** The builds of a source: each of its variants for both types of addresses. */
+export function kernelTargets(source: string): KernelTarget[] {
+  return kernelVariants(source).flatMap((variant) =>
+    (["i32", "i64"] as const).map((addressType) => ({ variant, addressType })),
+  );
+}
+
+/** `NAME.wasm`, `NAME.relaxed.wasm`, `NAME.64.wasm` or `NAME.relaxed.64.wasm`. */
+export function kernelFileName(name: string, { variant, addressType }: KernelTarget): string {
+  return `${name}${variant === "plain" ? "" : `.${variant}`}${addressType === "i32" ? "" : ".64"}.wasm`;
 }
 
 /** The hash that the kernel's stamp must carry. */
 export function kernelHash(path: string, root: string): string {
-  const hash = createHash("sha256").update(compilerOptions("relaxed").join(" "));
+  const hash = createHash("sha256").update(ALL_OPTIONS);
   const seen = new Set<string>();
   const add = (file: string): void => {
     if (seen.has(file)) return;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { kernelHash, kernelVariants, readStamp, stampKernel } from "./kernel-source.ts";
+import { kernelFileName, kernelHash, kernelTargets, readStamp, stampKernel } from "./kernel-source.ts";
 import { loadKernel, supportsRelaxedSimd } from "./wasm.ts";
 
 const empty = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
@@ -32,32 +32,36 @@ function build(file: string): void {
 describe("loading from sources", () => {
   test("takes a kernel that matches its source and imports, the relaxed variant first", () => {
     build("x.wasm");
-    expect(readStamp(loadKernel("x", loader))?.source).toBe("src/memory/x.as.ts");
+    expect(readStamp(loadKernel("x", "i32", loader))?.source).toBe("src/memory/x.as.ts");
     expect(supportsRelaxedSimd()).toBe(true);
+    expect(() => loadKernel("x", "i64", loader)).toThrow(/there is no .*x\.64\.wasm/);
     write("build/kernels/x.relaxed.wasm", empty);
-    expect(() => loadKernel("x", loader)).toThrow("x.relaxed.wasm says not what it was built from");
+    expect(() => loadKernel("x", "i32", loader)).toThrow("x.relaxed.wasm says not what it was built from");
   });
 
   test("refuses a kernel that is missing, or whose source or import changed", () => {
-    expect(() => loadKernel("x", loader)).toThrow(/kernel "x" is not built.*run `npm run kernels`/);
+    expect(() => loadKernel("x", "i32", loader)).toThrow(/kernel "x" is not built.*run `npm run kernels`/);
     build("x.wasm");
     write("src/memory/y.as.ts", "export function y(): i32 { return 2; }\n");
-    expect(() => loadKernel("x", loader)).toThrow(/"x" is stale: src\/memory\/x.as.ts changed.*run `npm run kernels`/);
+    expect(() => loadKernel("x", "i32", loader)).toThrow(
+      /"x" is stale: src\/memory\/x.as.ts changed.*run `npm run kernels`/,
+    );
     build("x.wasm");
-    loadKernel("x", loader);
+    loadKernel("x", "i32", loader);
     rmSync(join(root, "src/memory/x.as.ts"));
-    expect(() => loadKernel("x", loader)).toThrow('"x" is stale: its source src/memory/x.as.ts is gone');
+    expect(() => loadKernel("x", "i32", loader)).toThrow('"x" is stale: its source src/memory/x.as.ts is gone');
   });
 });
 
 test("the published build has its kernels beside it and no sources", () => {
   write("dist/kernels/x.wasm", empty);
   const published = pathToFileURL(join(root, "dist/memory/wasm.js")).href;
-  expect(loadKernel("x", published)).toBeInstanceOf(WebAssembly.Module);
-  expect(() => loadKernel("z", published)).toThrow(/"z" is missing.*install the package again/);
+  expect(loadKernel("x", "i32", published)).toBeInstanceOf(WebAssembly.Module);
+  expect(() => loadKernel("z", "i64", published)).toThrow(/"z" is missing.*install the package again/);
 });
 
-test("a source asks for variants in its first line", () => {
-  expect(kernelVariants("// variants: relaxed\n")).toEqual(["plain", "relaxed"]);
-  expect(kernelVariants("// Adds.\n// variants: relaxed\n")).toEqual(["plain"]);
+test("a source asks for variants in its first line, and all are built for both types of addresses", () => {
+  const names = (source: string): string[] => kernelTargets(source).map((target) => kernelFileName("x", target));
+  expect(names("// variants: relaxed\n")).toEqual(["x.wasm", "x.64.wasm", "x.relaxed.wasm", "x.relaxed.64.wasm"]);
+  expect(names("// Adds.\n// variants: relaxed\n")).toEqual(["x.wasm", "x.64.wasm"]);
 });

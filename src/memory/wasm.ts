@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Heap } from "./heap.ts";
-import { KERNEL_FOLDER, kernelFileName, kernelHash, readStamp } from "./kernel-source.ts";
+import { type AddressType, KERNEL_FOLDER, kernelFileName, kernelHash, readStamp } from "./kernel-source.ts";
 
 const modules = new Map<string, WebAssembly.Module>();
 const instances = new WeakMap<WebAssembly.Memory, Map<string, WebAssembly.Exports>>();
@@ -29,15 +29,16 @@ export function supportsRelaxedSimd(): boolean {
 }
 
 /**
- * The compiled kernel module `name`, from the source `name.as.ts`; its relaxed-SIMD variant where there is one and the
- * engine supports it.
+ * The compiled kernel module `name`, from the source `name.as.ts`, for memories with addresses of a type; its relaxed-SIMD
+ * variant where there is one and the engine supports it.
  * @throws when the kernel is missing or does not match its source.
  */
-export function kernelModule(name: string): WebAssembly.Module {
-  let module = modules.get(name);
+export function kernelModule(name: string, addressType: AddressType): WebAssembly.Module {
+  const key = `${name} ${addressType}`;
+  let module = modules.get(key);
   if (module === undefined) {
-    module = loadKernel(name, import.meta.url);
-    modules.set(name, module);
+    module = loadKernel(name, addressType, import.meta.url);
+    modules.set(key, module);
   }
   return module;
 }
@@ -51,21 +52,22 @@ export function instantiate<T extends object>(name: string, heap: Heap): T {
   }
   let exports = ofHeap.get(name);
   if (exports === undefined) {
-    exports = new WebAssembly.Instance(kernelModule(name), { env: { memory: heap.memory } }).exports;
+    const module = kernelModule(name, heap.addressType);
+    exports = new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports;
     ofHeap.set(name, exports);
   }
   return exports as T;
 }
 
 /** As `kernelModule`, for a loader that lies at `from` (a module URL). */
-export function loadKernel(name: string, from: string): WebAssembly.Module {
+export function loadKernel(name: string, addressType: AddressType, from: string): WebAssembly.Module {
   const here = dirname(fileURLToPath(from));
   const published = join(here, "../kernels");
   const fromBuild = from.endsWith(".js") && existsSync(published);
   const root = join(here, "../..");
   const folder = fromBuild ? published : join(root, KERNEL_FOLDER);
-  const plain = join(folder, kernelFileName(name, "plain"));
-  const fast = join(folder, kernelFileName(name, "relaxed"));
+  const plain = join(folder, kernelFileName(name, { variant: "plain", addressType }));
+  const fast = join(folder, kernelFileName(name, { variant: "relaxed", addressType }));
   const path = supportsRelaxedSimd() && existsSync(fast) ? fast : plain;
   if (!existsSync(path)) {
     throw new Error(

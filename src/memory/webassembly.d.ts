@@ -10,7 +10,11 @@ declare namespace WebAssembly {
   class RuntimeError extends Error {}
 
   class Memory {
-    constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });
+    constructor(
+      descriptor:
+        | { initial: number; maximum?: number; shared?: boolean; address?: "i32" }
+        | { initial: bigint; maximum?: bigint; shared?: boolean; address: "i64" },
+    );
     readonly buffer: ArrayBuffer | SharedArrayBuffer;
     grow(pages: number): number;
   }
