@@ -1,6 +1,6 @@
 // The cpu device: memory is the process's shared heap, calls are WASM kernels and a provider's matmuls, run in place.
 import { bindKernels, type KernelFunction } from "../kernels/index.ts";
-import type { Heap } from "../memory/index.ts";
+import { type Heap, instantiate } from "../memory/index.ts";
 import type { Table } from "../table/index.ts";
 import type { Call, Device } from "./device.ts";
 import { bindPlan, type Executable } from "./executor.ts";
@@ -16,7 +16,7 @@ import { tableOps } from "./ops/table.ts";
 import { bytesOf, type Instruction, type Operand } from "./plan.ts";
 import type { Prepared } from "./prepare.ts";
 import type { Provider } from "./provider.ts";
-import { byteLength, check, sizeOf } from "./tensor.ts";
+import { byteLength, check, sizeOf, type TensorType } from "./tensor.ts";
 
 const ops: Readonly<Record<string, BindOp>> = {
   ...elementwiseOps,
@@ -28,6 +28,11 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...tableOps,
   ...scatterOps,
 };
+
+interface FiniteKernels {
+  firstNonFinite(address: number, count: number): number;
+  firstNonFiniteHalf(address: number, count: number, exponent: number): number;
+}
 
 export interface CpuOptions {
   readonly heap: Heap;
@@ -67,6 +72,13 @@ export class CpuDevice implements Device {
     into.set(this.#context.heap.u8(address, into.length));
   }
 
+  firstNonFinite(address: number, { shape, dtype }: TensorType): number {
+    const { firstNonFinite, firstNonFiniteHalf } = instantiate<FiniteKernels>("finite", this.#context.heap);
+    if (dtype === "f32") return firstNonFinite(address, sizeOf(shape));
+    if (dtype === "bf16") return firstNonFiniteHalf(address, sizeOf(shape), 0x7f80);
+    return dtype === "f16" ? firstNonFiniteHalf(address, sizeOf(shape), 0x7c00) : -1;
+  }
+
   bind(instruction: Instruction, addressOf: (operand: Operand) => number): Call[] {
     const bindOp = Object.hasOwn(ops, instruction.kind) ? ops[instruction.kind] : undefined;
     check(
@@ -103,6 +115,8 @@ export interface BindOptions extends Omit<CpuOptions, "prepared"> {
   readonly arena: number;
   /** Address of the parameters and optimizer state: `plan.sharedBytes` bytes that all threads see. */
   readonly shared: number;
+  /** Stop at the first instruction that writes NaN or an infinity; default where `DEBUG` is 2 or more. */
+  readonly checkFinite?: boolean;
 }
 
 /**
@@ -130,5 +144,5 @@ export function bind(prepared: Prepared, options: BindOptions): Executable {
     }
     return bases[operand.space] + operand.offset;
   };
-  return bindPlan(plan, new CpuDevice({ ...options, prepared }), addressOf);
+  return bindPlan(plan, new CpuDevice({ ...options, prepared }), addressOf, options);
 }

@@ -1,7 +1,8 @@
-// Debugging aids: DEBUG=1 prints a plan's instructions, DEBUG=2 also looks for numbers that are not finite after each one.
+// Debugging aids: DEBUG=1 prints a plan's instructions; with DEBUG=2, or the switch `debug.nan` of a strategy, each
+// instruction is followed by a look for numbers that are not finite.
 import type { Call, Device } from "./device.ts";
 import type { Instruction, Operand, Plan } from "./plan.ts";
-import { byteLength, formatOp, sizeOf } from "./tensor.ts";
+import { formatOp, formatType } from "./tensor.ts";
 
 export const debugLevel = (): number => Number(process.env.DEBUG) || 0;
 
@@ -11,34 +12,68 @@ export function printInstructions(plan: Plan): void {
   }
 }
 
+/** An instruction wrote NaN or an infinity. The message names it, its place in the model, the tensor and the element. */
+export class NonFiniteError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "NonFiniteError";
+  }
+}
+
+/**
+ * A call that throws a NonFiniteError if what instruction `index` wrote last is not finite. It costs as much as reading
+ * the results once.
+ */
+export function finiteCheck(plan: Plan, index: number, device: Device, addressOf: (operand: Operand) => number): Call {
+  const instruction = plan.instructions[index]!;
+  const results = written(instruction);
+  const addresses = results.map(addressOf);
+  return () => {
+    for (let i = 0; i < results.length; i++) {
+      const at = device.firstNonFinite(addresses[i]!, results[i]!);
+      if (at >= 0) throw new NonFiniteError(describe(plan, index, i, at, device, addressOf));
+    }
+  };
+}
+
 /** What an instruction writes. */
 function written({ kind, inputs, outputs, attrs }: Instruction): readonly Operand[] {
   return kind === "update" ? (attrs.targets as readonly number[]).map((target) => inputs[target]!) : outputs;
 }
 
-/**
- * Runs a plan and stops at the first instruction that writes NaN or an infinity. Slow.
- * @throws Error that names the instruction, the operand and the place in it.
- */
-export function runChecked(
+function describe(
   plan: Plan,
+  index: number,
+  result: number,
+  at: number,
   device: Device,
-  groups: readonly (readonly Call[])[],
   addressOf: (operand: Operand) => number,
-): void {
-  for (const [index, instruction] of plan.instructions.entries()) {
-    for (const call of groups[index]!) call();
-    for (const [i, operand] of written(instruction).entries()) {
-      if (operand.dtype !== "f32") continue;
-      const values = new Float32Array(sizeOf(operand.shape));
-      device.read(addressOf(operand), new Uint8Array(values.buffer, 0, byteLength(operand)));
-      const at = values.findIndex((value) => !Number.isFinite(value));
-      if (at >= 0) {
-        throw new Error(
-          `instruction #${index} wrote ${values[at]} at element ${at} of its result ${i}: ${formatOp(instruction)}; ` +
-            "its inputs were finite, or came from outside: look at the batch, the learning rate and the parameters",
-        );
-      }
-    }
+): string {
+  const instruction = plan.instructions[index]!;
+  const { scope = "" } = instruction;
+  const results = written(instruction);
+  const operand = results[result]!;
+  const found = `instruction #${index}${scope === "" ? "" : ` in ${scope}`} wrote a number that is not finite at element ${at} of its result ${result}${named(plan, operand)}: ${formatOp(instruction)}`;
+  const overwritten = (input: Operand): boolean => results.some((other) => samePlace(other, input));
+  const culprit = instruction.inputs.findIndex(
+    (input) => !overwritten(input) && device.firstNonFinite(addressOf(input), input) >= 0,
+  );
+  if (culprit < 0)
+    return `${found}; its inputs are finite: look at the learning rate and at divisions, logarithms and powers there`;
+  const input = instruction.inputs[culprit]!;
+  return `${found}; its input ${culprit}${named(plan, input)}, ${formatType(input)}, came so from outside of the step: look at the batch, or at what wrote the parameter`;
+}
+
+const samePlace = (a: Operand, b: Operand): boolean => a.space === b.space && a.offset === b.offset;
+
+/** The name of an input, output or parameter of the plan that lies there, in brackets. */
+function named(plan: Plan, operand: Operand): string {
+  for (const [what, operands] of [
+    ["parameter", plan.parameters],
+    ["input", plan.inputs],
+    ["output", plan.outputs],
+  ] as const) {
+    for (const [name, other] of Object.entries(operands)) if (samePlace(operand, other)) return ` (${what} ${name})`;
   }
+  return "";
 }

@@ -1,6 +1,7 @@
 // What the executor asks of a machine that computes. The planner, the passes and the executor know no more than this;
 // `cpu` is the first implementation.
 import type { Instruction, Operand } from "./plan.ts";
+import type { TensorType } from "./tensor.ts";
 
 /** Bound work without arguments. Calling it allocates nothing. */
 export type Call = () => void;
@@ -14,6 +15,8 @@ export interface Device {
   write(address: number, bytes: Uint8Array): void;
   /** Copies from the device's memory, after all work that was started before. */
   read(address: number, into: Uint8Array): void;
+  /** The flat index of the first element of a float tensor that is NaN or infinite; −1 where there is none. */
+  firstNonFinite(address: number, type: TensorType): number;
   /**
    * Binds an instruction to calls that run or enqueue it, in order.
    * @throws InstructionError when shapes, dtypes or attributes do not fit the op kind.

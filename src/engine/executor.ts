@@ -1,5 +1,5 @@
 // The executor: a plan bound to a device is a flat list of calls, run in order, step after step.
-import { debugLevel, runChecked } from "./debug.ts";
+import { debugLevel, finiteCheck } from "./debug.ts";
 import type { Call, Device } from "./device.ts";
 import type { Operand, Plan } from "./plan.ts";
 import { formatOp } from "./tensor.ts";
@@ -32,7 +32,7 @@ export interface Profile extends Times {
 }
 
 export interface Executable {
-  /** Runs the plan once. Allocates nothing. */
+  /** Runs the plan once. Allocates nothing. @throws NonFiniteError where results are checked and one is not finite. */
   run(): void;
   /** Runs the plan once and adds each instruction's time to the profile. */
   runProfiled(): void;
@@ -42,19 +42,29 @@ export interface Executable {
   dispose(): void;
 }
 
-/** Binds every instruction of a plan to a device. With `DEBUG=2` each run checks that all results are finite. */
-export function bindPlan(plan: Plan, device: Device, addressOf: (operand: Operand) => number): Executable {
+export interface BindPlanOptions {
+  /** Whether each run checks that all results are finite; default where `DEBUG` is 2 or more. */
+  readonly checkFinite?: boolean;
+}
+
+/** Binds every instruction of a plan to a device. */
+export function bindPlan(
+  plan: Plan,
+  device: Device,
+  addressOf: (operand: Operand) => number,
+  { checkFinite = debugLevel() >= 2 }: BindPlanOptions = {},
+): Executable {
   const groups = plan.instructions.map((instruction) => device.bind(instruction, addressOf));
-  const calls: readonly Call[] = groups.flat();
+  const calls: readonly Call[] = checkFinite
+    ? groups.flatMap((group, index) => [...group, finiteCheck(plan, index, device, addressOf)])
+    : groups.flat();
   const totals = new Float64Array(groups.length);
   const least = new Float64Array(groups.length).fill(Number.POSITIVE_INFINITY);
   let runs = 0;
-  const checked = debugLevel() >= 2;
 
   return {
     run(): void {
-      if (checked) runChecked(plan, device, groups, addressOf);
-      else for (let i = 0; i < calls.length; i++) calls[i]!();
+      for (let i = 0; i < calls.length; i++) calls[i]!();
     },
 
     runProfiled(): void {

@@ -1,5 +1,6 @@
 // Running planned programs: prepare a plan once, bind it in every trainer thread, run it step after step.
 export { type BindOptions, bind, CpuDevice, type CpuOptions } from "./cpu.ts";
+export { NonFiniteError } from "./debug.ts";
 export type { Call, Device } from "./device.ts";
 export { type Executable, formatProfile, type InstructionProfile, type Profile } from "./executor.ts";
 export { bytesOf, type DType, type FloatType, type Instruction, type Operand, type Plan, type Space } from "./plan.ts";

@@ -35,6 +35,8 @@ export interface Instruction {
   /** Bytes that the instruction may use while it runs, in the arena. */
   readonly scratch?: Operand;
   readonly attrs: Readonly<Record<string, unknown>>;
+  /** Where in the model it stands, as "layer/3/attention": for messages. */
+  readonly scope?: string;
 }
 
 export interface Plan {

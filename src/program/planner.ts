@@ -50,6 +50,7 @@ export function plan(program: Program, { scratch, shared }: PlanOptions = {}): P
       inputs: op.inputs.map(operand),
       outputs: op.outputs.map(operand),
       attrs: attrsOf(op),
+      ...(op.scope === "" ? {} : { scope: op.scope }),
       ...(bytes > 0 ? { scratch: scratchOperand(placement.offsets[nextScratch++]!, bytes) } : {}),
     };
   });
