@@ -1,58 +1,135 @@
-// Which of oneDNN's two ways to take for a shape: a rule, overruled where a measurement finds the other one clearly faster.
-// The margin keeps the choice the same from run to run, so that results are too.
+// Which of several ways to take for a shape: the first that the library offers, overruled where a measurement finds another
+// one clearly faster. The margin keeps the choice the same from run to run, so that results are too.
 import type { Heap } from "../../../memory/index.ts";
-import type { MatmulShape, MatmulSpec } from "../../provider.ts";
+import type { Scratch } from "../../provider.ts";
+import { type Implementation, roundUp } from "./primitive.ts";
 
-export type Method = "matmul" | "sgemm";
+/**
+ * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
+ * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
+ * `blocked`: a convolution on pictures reordered to blocks of channels; `wasm`: the WASM kernels.
+ */
+export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "wasm";
 
-/** Choices by `shapeKey`: plain data, which goes to the other threads. */
+/** Choices by key: plain data, which goes to the other threads. */
 export type Choices = Readonly<Record<string, Method>>;
 
-/** What distinguishes two shapes for a choice. */
-export function shapeKey(shape: MatmulShape): string {
-  const layout = `${shape.transposeA ? "T" : "N"}${shape.transposeB ? "T" : "N"}`;
-  const epilogue = `${shape.bias === undefined ? "" : "+bias"}${shape.activation ? `+${shape.activation}` : ""}`;
-  return `${shape.m}x${shape.n}x${shape.k}${layout}${epilogue}${shape.accumulate ? "+c" : ""}`;
+export interface Candidate<Addresses> {
+  readonly method: Method;
+  /** Undefined where the library has no code. */
+  create(): Implementation<Addresses> | undefined;
 }
 
-/** How much faster the other way must be. Between the two, full-speed code differs by a few percent. */
+/** The same work on a smaller shape, to measure on. */
+export interface Sample<Addresses> {
+  readonly candidates: readonly Candidate<Addresses>[];
+  /** Of the operands, in bytes. */
+  readonly sizes: readonly number[];
+  place(addresses: readonly number[]): Addresses;
+}
+
+/** How much faster another way must be. Between two of full speed there are a few percent. */
 const MARGIN = 1.15;
-const ROUNDS = 5;
+const ROUNDS = 4;
+/** No more rounds after this; a choice takes about as long, at most a few times. */
+const BUDGET_MILLISECONDS = 6;
 const MIN_MICROSECONDS = 20;
+/** A sample's arithmetic, in multiplications and additions: one to two milliseconds. */
+export const SAMPLE_FLOPS = 2.5e8;
 
-/** The rule: fuse the epilogue where there is one; products of vectors have their own code in `dnnl_sgemm`. */
-export function methodByRule(shape: MatmulShape): Method {
-  if (shape.m === 1 || shape.n === 1 || shape.k === 1) return "sgemm";
-  return shape.bias !== undefined || shape.activation !== undefined ? "matmul" : "sgemm";
+/** The implementations of a thread by key, with the choices that led to them. */
+export class Chooser {
+  readonly #heap: Heap;
+  readonly #choices: Map<string, Method>;
+  readonly #implementations = new Map<string, Implementation<never>>();
+  readonly #forced: Method | undefined;
+  readonly #byRule: boolean;
+
+  /** @param byRule take the first way always, so that no clock decides */
+  constructor(heap: Heap, choices: Choices, forced?: Method, byRule = false) {
+    this.#byRule = byRule;
+    this.#heap = heap;
+    this.#choices = new Map(Object.entries(choices));
+    this.#forced = forced;
+  }
+
+  choices(): Choices {
+    return Object.fromEntries(this.#choices);
+  }
+
+  /** Of `candidates`, the best by rule first, the one to take. The last one always has an implementation. */
+  choose<Addresses>(
+    key: string,
+    candidates: readonly Candidate<Addresses>[],
+    sample: () => Sample<Addresses>,
+  ): Implementation<Addresses> {
+    const known = this.#implementations.get(key);
+    if (known !== undefined) return known as Implementation<Addresses>;
+    const wanted = this.#forced ?? this.#choices.get(key);
+    const implementation = this.#take(candidates, wanted) ?? this.#measure(key, candidates, sample);
+    this.#implementations.set(key, implementation as Implementation<never>);
+    return implementation;
+  }
+
+  /** The first of `candidates` that the library offers, for work where there is nothing to choose. */
+  only<Addresses>(key: string, candidates: readonly Candidate<Addresses>[]): Implementation<Addresses> {
+    let implementation = this.#implementations.get(key) as Implementation<Addresses> | undefined;
+    for (const { create } of candidates) implementation ??= create();
+    if (implementation === undefined) throw new Error(`oneDNN: no code for ${key}`);
+    this.#implementations.set(key, implementation as Implementation<never>);
+    return implementation;
+  }
+
+  #take<Addresses>(
+    candidates: readonly Candidate<Addresses>[],
+    method: Method | undefined,
+  ): Implementation<Addresses> | undefined {
+    return candidates.find((candidate) => candidate.method === method)?.create();
+  }
+
+  #measure<Addresses>(
+    key: string,
+    candidates: readonly Candidate<Addresses>[],
+    sample: () => Sample<Addresses>,
+  ): Implementation<Addresses> {
+    const rivals = candidates.filter(({ method }) => method !== "wasm");
+    const method = rivals.length > 1 && !this.#byRule ? fastest(this.#heap, sample()) : rivals[0]?.method;
+    const order = [...candidates].sort((a, b) => Number(b.method === method) - Number(a.method === method));
+    for (const candidate of order) {
+      const implementation = candidate.create();
+      if (implementation === undefined) continue;
+      this.#choices.set(key, candidate.method);
+      return implementation;
+    }
+    throw new Error(`oneDNN: no code for ${key}`);
+  }
 }
 
-/** Times both ways on memory of their own and returns the method to take. */
-export function measureMethods(
-  heap: Heap,
-  shape: MatmulShape,
-  scratchBytes: number,
-  bind: (method: Method, spec: MatmulSpec) => () => void,
-): Method {
-  const preferred = methodByRule(shape);
-  const { m, n, k } = shape;
-  const sizes = [m * k, k * n, m * n, n].map((count) => Math.ceil(count / 16) * 64);
-  const block = heap.alloc(sizes.reduce((sum, size) => sum + size, scratchBytes));
+/** Times the ways of the sample that the library offers, on memory of their own. */
+function fastest<Addresses>(heap: Heap, { candidates, sizes, place }: Sample<Addresses>): Method | undefined {
+  const rivals = candidates.flatMap(({ method, create }) => {
+    const implementation = method === "wasm" ? undefined : create();
+    return implementation === undefined ? [] : [{ method, implementation }];
+  });
+  if (rivals.length < 2) return rivals[0]?.method;
+  const scratchBytes = Math.max(...rivals.map(({ implementation }) => implementation.scratchBytes));
+  const blocks = [...sizes, scratchBytes].map(roundUp);
+  const block = heap.alloc(blocks.reduce((sum, size) => sum + size, 0));
   try {
-    const addresses = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, block));
-    const [a, b, c, bias] = addresses as [number, number, number, number];
-    const { bias: wanted, ...rest } = shape;
-    const scratch = bias + sizes[3]!;
-    const spec: MatmulSpec = { ...rest, a, b, c, scratch, scratchBytes, ...(wanted === undefined ? {} : { bias }) };
-    const calls = { matmul: bind("matmul", spec), sgemm: bind("sgemm", spec) };
-    const best = { matmul: Number.POSITIVE_INFINITY, sgemm: Number.POSITIVE_INFINITY };
-    const repeats = { matmul: repeatsFor(calls.matmul), sgemm: repeatsFor(calls.sgemm) };
+    const addresses = blocks.map((_, i) => blocks.slice(0, i).reduce((sum, size) => sum + size, block));
+    const at = { ...place(addresses), scratch: addresses.at(-1)!, scratchBytes } satisfies Addresses & Scratch;
+    const calls = rivals.map(({ implementation }) => implementation.bind(at));
+    const repeats = calls.map(repeatsFor);
+    const best = calls.map(() => Number.POSITIVE_INFINITY);
+    const start = performance.now();
     for (let round = 0; round < ROUNDS; round++) {
-      for (const method of ["matmul", "sgemm"] as const) {
-        best[method] = Math.min(best[method], microseconds(calls[method], repeats[method]));
-      }
+      calls.forEach((call, i) => {
+        best[i] = Math.min(best[i]!, microseconds(call, repeats[i]!));
+      });
+      if (performance.now() - start > BUDGET_MILLISECONDS * calls.length) break;
     }
-    const other: Method = preferred === "matmul" ? "sgemm" : "matmul";
-    return best[preferred] > best[other] * MARGIN ? other : preferred;
+    const winner = best.indexOf(Math.min(...best));
+    return rivals[best[0]! > best[winner]! * MARGIN ? winner : 0]!.method;
   } finally {
     heap.free(block);
   }

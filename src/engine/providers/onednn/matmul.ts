@@ -1,129 +1,175 @@
-// The two ways in which oneDNN multiplies matrices, bound to addresses in the heap: `dnnl_sgemm`, and the matmul primitive
-// with bias, activation and accumulation fused in.
-import type { Heap } from "../../../memory/index.ts";
+// The ways in which oneDNN multiplies matrices: `dnnl_sgemm`, and the matmul primitive with bias, activation and
+// accumulation fused in, on operands as they lie or with the right one packed first.
+import { bytesOf } from "../../plan.ts";
 import type { MatmulShape, MatmulSpec } from "../../provider.ts";
-import type { Matrix } from "./dialect.ts";
-import type { OneDnn } from "./library.ts";
-import { Argument, type Handle, OneDnnError, Query } from "./native.ts";
+import { bindEpilogue, type WasmKernels } from "../wasm/provider.ts";
+import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { Argument } from "./native.ts";
+import {
+  contiguous,
+  createPrimitive,
+  type Implementation,
+  type Operand,
+  type Runtime,
+  sequence,
+  withDescriptors,
+  withReorders,
+} from "./primitive.ts";
+import { bindSgemm, type Matrix, type Product, suitsSgemm } from "./sgemm.ts";
 
-/** A matmul primitive for one shape; the descriptors belong to it. */
-export interface MatmulPrimitive {
-  readonly primitive: Handle;
-  /** Which code the library chose, e.g. "brg:avx512_core". */
-  readonly implementation: string;
-  readonly scratchBytes: number;
-  readonly a: Handle;
-  readonly b: Handle;
-  readonly c: Handle;
-  readonly scratch: Handle;
-  readonly bias: Handle;
+/** Addresses of a product's operands. */
+export type MatmulAddresses = Pick<MatmulSpec, "a" | "b" | "c" | "bias">;
+
+const F32 = { a: "f32", b: "f32", c: "f32" } as const;
+
+/** What distinguishes two shapes for a choice. */
+export function matmulKey(shape: MatmulShape): string {
+  const { m, n, k, batch, strides, types } = shape;
+  const layout = `${shape.transposeA ? "T" : "N"}${shape.transposeB ? "T" : "N"}`;
+  const epilogue = `${shape.bias === undefined ? "" : "+bias"}${shape.activation ? `+${shape.activation}` : ""}`;
+  const place = batch === undefined ? "" : ` batch ${batch.join("x")}`;
+  const steps = strides === undefined ? "" : ` strides ${[strides.a, strides.b, strides.c].join(" ")}`;
+  const kinds = types === undefined ? "" : ` ${types.a} ${types.b} ${types.c}`;
+  return `${m}x${n}x${k}${layout}${epilogue}${shape.accumulate ? "+c" : ""}${place}${steps}${kinds}`;
 }
 
-const QUERY_BIAS_INDEX = 1;
-const EXEC_ARG_BYTES = 16;
-
-/**
- * The primitive for `shape`, or undefined where the library has none or only reference code (hundreds of times slower).
- */
-export function createMatmul({ native, dialect, engine }: OneDnn, shape: MatmulShape): MatmulPrimitive | undefined {
-  const { m, n, k } = shape;
-  const matrices: Matrix[] = [];
-  const matrix = (rows: number, columns: number, transposed: boolean): Matrix => {
-    const made = dialect.matrix(rows, columns, transposed ? 1 : columns, transposed ? rows : 1);
-    matrices.push(made);
-    return made;
+/** The ways for a shape, the best by rule first: fuse the epilogue where there is one; `dnnl_sgemm` knows vectors. */
+export function matmulCandidates(
+  runtime: Runtime,
+  kernels: WasmKernels,
+  shape: MatmulShape,
+): Candidate<MatmulAddresses>[] {
+  const product = productOf(shape);
+  const types = shape.types ?? F32;
+  const matmul: Candidate<MatmulAddresses> = {
+    method: "matmul",
+    create: () => createMatmul(runtime, shape, product, () => false),
   };
-  const attributes = native.createAttributes();
-  if (shape.activation || shape.accumulate) {
-    const postOps = native.createPostOps();
-    if (shape.accumulate) dialect.appendSum(postOps);
-    if (shape.activation) dialect.appendActivation(postOps, shape.activation);
-    native.setPostOps(attributes, postOps);
-    native.call("dnnl_post_ops_destroy", ["void*"], postOps);
+  if (types.a !== "f32" || types.b !== "f32" || types.c !== "f32") {
+    const isRight = (operand: Operand): boolean => operand.argument === Argument.weights;
+    return [matmul, { method: "packed", create: () => createMatmul(runtime, shape, product, isRight) }];
   }
-  try {
-    const a = matrix(m, k, shape.transposeA);
-    const b = matrix(k, n, shape.transposeB);
-    const bias = shape.bias === undefined ? null : matrix(1, n, false);
-    const descriptor = dialect.matmul(engine, a, b, bias, matrix(m, n, false), attributes);
-    const implementation = native.implementation(descriptor);
-    if (implementation.startsWith("ref")) return undefined;
-    const scratch = native.memoryDescriptor(descriptor, Query.scratchpad, 0);
-    return {
-      primitive: native.createPrimitive(descriptor),
-      implementation,
-      scratchBytes: native.byteLength(scratch),
-      a: native.memoryDescriptor(descriptor, Query.source, 0),
-      b: native.memoryDescriptor(descriptor, Query.weights, 0),
-      bias: native.memoryDescriptor(descriptor, Query.weights, QUERY_BIAS_INDEX),
-      c: native.memoryDescriptor(descriptor, Query.destination, 0),
-      scratch,
-    };
-  } catch (error) {
-    if (error instanceof OneDnnError) return undefined;
-    throw error;
-  } finally {
-    for (const made of matrices) dialect.release(made);
-    native.call("dnnl_primitive_attr_destroy", ["void*"], attributes);
-  }
+  const hasEpilogue = shape.bias !== undefined || shape.activation !== undefined;
+  if (!suitsSgemm(product) || (hasEpilogue && shape.strides !== undefined)) return [matmul];
+  const sgemm: Candidate<MatmulAddresses> = { method: "sgemm", create: () => createSgemm(runtime, kernels, shape) };
+  const isVectors = shape.m === 1 || shape.n === 1 || shape.k === 1;
+  return isVectors || !hasEpilogue ? [sgemm, matmul] : [matmul, sgemm];
 }
 
-/** Binds a primitive to the addresses of `spec`; `base` is the address of the heap's first byte. */
-export function bindMatmul(
-  library: OneDnn,
-  heap: Heap,
-  base: bigint,
-  made: MatmulPrimitive,
-  spec: MatmulSpec,
-): () => void {
-  const { native, engine, stream } = library;
-  const operands: [number, Handle, number][] = [
-    [Argument.source, made.a, spec.a],
-    [Argument.weights, made.b, spec.b],
-    [Argument.destination, made.c, spec.c],
+/** A product of the same kind with its longest sides halved until it takes a millisecond or two. */
+export function matmulSample(runtime: Runtime, kernels: WasmKernels, shape: MatmulShape): Sample<MatmulAddresses> {
+  const small = shape.strides === undefined ? reduced(shape) : shape;
+  const { m, n } = small;
+  const types = shape.types ?? F32;
+  const product = productOf(small);
+  const extent = (name: "a" | "b" | "c"): number => {
+    const { rows, columns, rowStride, columnStride } = product[name];
+    const last = product.batch.reduce(
+      (sum, length, axis) => sum + (length - 1) * product.batchStrides[name][axis]!,
+      (rows - 1) * rowStride + (columns - 1) * columnStride,
+    );
+    return (last + 1) * bytesOf[types[name]];
+  };
+  return {
+    candidates: matmulCandidates(runtime, kernels, small),
+    sizes: [extent("a"), extent("b"), extent("c"), m === 0 ? 0 : n * 4],
+    place: ([a, b, c, bias]) => ({
+      ...{ a: a!, b: b!, c: c! },
+      ...(shape.bias === undefined ? {} : { bias: bias! }),
+    }),
+  };
+}
+
+function reduced(shape: MatmulShape): MatmulShape {
+  let { m, n, k } = shape;
+  const count = (shape.batch ?? []).reduce((product, extent) => product * extent, 1);
+  while (2 * m * n * k * count > SAMPLE_FLOPS && Math.max(m, n, k) > 1) {
+    const longest = Math.max(m, n, k);
+    if (m === longest) m = Math.ceil(m / 2);
+    else if (k === longest) k = Math.ceil(k / 2);
+    else n = Math.ceil(n / 2);
+  }
+  return { ...shape, m, n, k };
+}
+
+function productOf(shape: MatmulShape): Product {
+  const { m, n, k, batch = [], strides } = shape;
+  const matrix = (rows: number, columns: number, [rowStride, columnStride]: readonly number[]): Matrix => ({
+    ...{ rows, columns, rowStride: rowStride!, columnStride: columnStride! },
+  });
+  const plain = (rows: number, columns: number, transposed: boolean): number[] => [
+    ...contiguous(batch).map((stride) => stride * rows * columns),
+    ...(transposed ? [1, rows] : [columns, 1]),
   ];
-  if (spec.bias !== undefined) operands.push([Argument.bias, made.bias, spec.bias]);
-  if (made.scratchBytes > 0) operands.push([Argument.scratchpad, made.scratch, spec.scratch]);
-  const count = operands.length;
-  const list = heap.alloc(count * EXEC_ARG_BYTES);
-  const words = heap.u64(list, count * 2);
-  const memories = operands.map(([argument, descriptor, address], i) => {
-    const memory = native.createMemory(descriptor, engine, base + BigInt(address));
-    words[2 * i] = BigInt(argument);
-    words[2 * i + 1] = memory;
-    return memory;
-  });
-  const { execute } = native;
-  const { primitive } = made;
-  const args = base + BigInt(list);
-  const run = (): void => {
-    const status = execute(primitive, stream, count, args);
-    if (status !== 0) throw new OneDnnError("dnnl_primitive_execute", status);
+  const { a, b, c } = strides ?? {
+    a: plain(m, k, shape.transposeA),
+    b: plain(k, n, shape.transposeB),
+    c: plain(m, n, false),
   };
-  dropped.register(run, () => {
-    for (const memory of memories) native.destroyMemory(memory);
-    heap.free(list);
-  });
-  return run;
+  const rank = batch.length;
+  return {
+    batch,
+    a: matrix(m, k, a.slice(rank)),
+    b: matrix(k, n, b.slice(rank)),
+    c: matrix(m, n, c.slice(rank)),
+    batchStrides: { a: a.slice(0, rank), b: b.slice(0, rank), c: c.slice(0, rank) },
+  };
 }
 
-/** Frees what a bound call holds outside of JavaScript once nobody can call it any more. */
-const dropped = new FinalizationRegistry((release: () => void) => release());
+function createMatmul(
+  runtime: Runtime,
+  shape: MatmulShape,
+  product: Product,
+  isFree: (operand: Operand) => boolean,
+): Implementation<MatmulAddresses> | undefined {
+  const { library } = runtime;
+  const types = shape.types ?? F32;
+  const operand = (name: "a" | "b" | "c", argument: number): Operand => {
+    const { rows, columns, rowStride, columnStride } = product[name];
+    return {
+      ...{ argument, type: types[name], written: name === "c" },
+      dims: [...product.batch, rows, columns],
+      strides: [...product.batchStrides[name], rowStride, columnStride],
+    };
+  };
+  const biasDims = [...product.batch.map(() => 1), 1, shape.n];
+  const bias: Operand = {
+    ...{ argument: Argument.bias, type: "f32", written: false },
+    ...{ dims: biasDims, strides: contiguous(biasDims) },
+  };
+  const operands = [operand("a", Argument.source), operand("b", Argument.weights), operand("c", Argument.destination)];
+  const primitive = createPrimitive(
+    library,
+    (attributes) =>
+      withDescriptors(library, [...operands, bias], isFree, (a, b, c, descriptor) =>
+        library.dialect.matmul(library.engine, a!, b!, shape.bias === undefined ? null : descriptor!, c!, attributes),
+      ),
+    shape,
+  );
+  if (primitive === undefined) return undefined;
+  const { scratchBytes, bind } = withReorders(runtime, primitive, operands);
+  return {
+    scratchBytes,
+    bind: ({ a, b, c, bias: biasAddress, scratch, scratchBytes: available }) =>
+      bind({
+        arguments: {
+          ...{ [Argument.source]: a, [Argument.weights]: b, [Argument.destination]: c },
+          ...(biasAddress === undefined ? {} : { [Argument.bias]: biasAddress }),
+        },
+        ...{ scratch, scratchBytes: available },
+      }),
+  };
+}
 
-const NO = "N".charCodeAt(0);
-const YES = "T".charCodeAt(0);
-
-/** `c = op(a)·op(b)`, or `c += …`; bias and activation are left to the caller. */
-export function bindSgemm({ native }: OneDnn, base: bigint, spec: MatmulSpec): () => void {
-  const { m, n, k } = spec;
-  const { sgemm } = native;
-  const transposeA = spec.transposeA ? YES : NO;
-  const transposeB = spec.transposeB ? YES : NO;
-  const [a, b, c] = [base + BigInt(spec.a), base + BigInt(spec.b), base + BigInt(spec.c)];
-  const [lda, ldb] = [spec.transposeA ? m : k, spec.transposeB ? k : n];
-  const beta = spec.accumulate ? 1 : 0;
-  return () => {
-    const status = sgemm(transposeA, transposeB, m, n, k, 1, a, lda, b, ldb, beta, c, n);
-    if (status !== 0) throw new OneDnnError("dnnl_sgemm", status);
+function createSgemm(runtime: Runtime, kernels: WasmKernels, shape: MatmulShape): Implementation<MatmulAddresses> {
+  const product = productOf(shape);
+  const rows = product.batch.reduce((count, extent) => count * extent, shape.m);
+  return {
+    scratchBytes: 0,
+    bind(at) {
+      const call = bindSgemm(runtime, product, { ...at, accumulate: shape.accumulate ?? false });
+      const epilogue = bindEpilogue({ ...shape, ...at, m: rows }, kernels.gemv);
+      return sequence(epilogue === undefined ? [call] : [call, epilogue]);
+    },
   };
 }

@@ -1,18 +1,48 @@
 // The part of oneDNN's C interface that both of its generations share, typed. Handles are addresses (bigint: cheaper for
 // the FFI than numbers), descriptors of memory are pointers to a struct (v2) or handles (v3).
 import koffi, { type LibraryHandle } from "koffi";
+import type { FloatType } from "../../plan.ts";
 
 export type Handle = bigint;
 export type Status = number;
 
+/** A descriptor of memory that we made: a struct (v2) or a handle (v3). */
+export type Descriptor = Handle | Uint8Array;
+
 // Values of dnnl_types.h that v2 and v3 agree on.
-export const F32 = 3;
+export const DataType: Readonly<Record<FloatType | "u8", number>> = { f16: 1, bf16: 2, f32: 3, u8: 6 };
+export const Propagation = { training: 64, inference: 96, backward: 128 } as const;
+export const Algorithm = {
+  convolutionDirect: 0x1,
+  poolingMax: 0x1ff,
+  poolingAverageWithPadding: 0x2ff,
+  poolingAverage: 0x3ff,
+} as const;
+export const Argument = {
+  source: 1,
+  destination: 17,
+  weights: 33,
+  bias: 41,
+  mean: 49,
+  variance: 50,
+  scale: 51,
+  shift: 52,
+  workspace: 64,
+  scratchpad: 80,
+  sourceGradient: 129,
+  destinationGradient: 145,
+  weightsGradient: 161,
+  biasGradient: 169,
+  scaleGradient: 255,
+  shiftGradient: 256,
+} as const;
 const CPU = 1;
 const IN_ORDER = 1;
 const SCRATCHPAD_BY_USER = 1;
 const QUERY_IMPLEMENTATION = 8;
-export const Query = { source: 129, weights: 131, destination: 133, scratchpad: 136 } as const;
-export const Argument = { source: 1, destination: 17, weights: 33, bias: 41, scratchpad: 80 } as const;
+const QUERY_ARGUMENT = 255;
+/** Bits that dnnl_cpu_isa_t has where the processor multiplies bf16 by AVX-512 or AMX instructions. */
+const ISA_BF16 = 0xe7;
 
 const STATUS = ["success", "out of memory", "invalid arguments", "unimplemented", "end of list", "runtime error"];
 
@@ -64,9 +94,12 @@ export interface Native {
   createPrimitive(descriptor: Handle): Handle;
   createMemory(descriptor: Handle, engine: Handle, address: bigint): Handle;
   destroyMemory(memory: Handle): void;
-  /** The memory descriptor that a primitive expects; owned by the primitive descriptor. */
-  memoryDescriptor(primitiveDescriptor: Handle, what: number, index: number): Handle;
+  /** How a primitive expects one of its arguments to lie; owned by the primitive descriptor. */
+  memoryDescriptor(primitiveDescriptor: Handle, argument: number): Handle;
   byteLength(memoryDescriptor: Handle): number;
+  equal(a: Descriptor, b: Descriptor): boolean;
+  /** Whether the library multiplies bf16 by the processor's own instructions. */
+  readonly nativeBf16: boolean;
   /** E.g. "brg:avx512_core"; reference code starts with "ref". */
   implementation(primitiveDescriptor: Handle): string;
 }
@@ -119,9 +152,11 @@ export function nativeInterface(library: LibraryHandle): Native {
     createMemory: (descriptor, engine, address) =>
       create("dnnl_memory_create", ["void*", "void*", "void*"], descriptor, engine, address),
     destroyMemory: (memory) => call("dnnl_memory_destroy", ["void*"], memory),
-    memoryDescriptor: (descriptor, what, index) =>
-      pointer("dnnl_primitive_desc_query_md", ["void*", "int", "int"], descriptor, what, index),
+    memoryDescriptor: (descriptor, argument) =>
+      pointer("dnnl_primitive_desc_query_md", ["void*", "int", "int"], descriptor, QUERY_ARGUMENT, argument),
     byteLength: (descriptor) => Number(bind("dnnl_memory_desc_get_size", "size_t", ["void*"])(descriptor)),
+    equal: (a, b) => bind("dnnl_memory_desc_equal", "int", ["void*", "void*"])(a, b) !== 0,
+    nativeBf16: ((bind("dnnl_get_effective_cpu_isa", "int", [])() as number) & ISA_BF16) === ISA_BF16,
     implementation(descriptor) {
       const text = new BigUint64Array(1);
       const types = ["void*", "int", "int", "void*"];

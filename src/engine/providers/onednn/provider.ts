@@ -1,12 +1,16 @@
-// Matrix products by oneDNN on the shared heap, one library thread for each of ours.
+// Dense arithmetic by oneDNN on the shared heap, one library thread for each of ours.
 import koffi from "koffi";
-import type { Heap } from "../../../memory/index.ts";
-import type { MatmulShape, MatmulSpec, Provider } from "../../provider.ts";
+import { type Heap, instantiate } from "../../../memory/index.ts";
+import type { MatmulShape, PoolAddresses, PoolShape, Provider, Scratch, Work } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
-import { bindEpilogue, type WasmKernels, wasmKernels } from "../wasm/provider.ts";
-import { type Choices, type Method, measureMethods, shapeKey } from "./choose.ts";
+import { wasmKernels, wasmProvider } from "../wasm/provider.ts";
+import { type Candidate, type Choices, Chooser, type Method } from "./choose.ts";
+import { convCandidates, convKey, convSample } from "./conv.ts";
 import type { OneDnn } from "./library.ts";
-import { bindMatmul, bindSgemm, createMatmul, type MatmulPrimitive } from "./matmul.ts";
+import { type MatmulAddresses, matmulCandidates, matmulKey, matmulSample } from "./matmul.ts";
+import { createNorm, normKey, type RstdKernels } from "./norm.ts";
+import { createPooling, poolKey } from "./pool.ts";
+import type { Implementation, Runtime } from "./primitive.ts";
 
 export interface OneDnnProvider extends Provider {
   /** The choices made so far. */
@@ -16,68 +20,84 @@ export interface OneDnnProvider extends Provider {
 export interface OneDnnOptions {
   /** Choices of another thread, taken over. */
   readonly choices?: Choices;
-  /** Takes one way always, for tests and comparisons. */
+  /** Takes one way wherever it exists, for tests and comparisons. */
   readonly method?: Method;
+  /** Lets no measurement decide, so that runs repeat to the bit. */
+  readonly byRule?: boolean;
 }
 
-/** Matrix products by `library`; shapes that it has no code for are not refused but multiplied by the WASM kernels. */
+/** All work by `library`; what it has no code for is not refused but done by the WASM kernels. */
 export function oneDnnProvider(heap: Heap, library: OneDnn, options: OneDnnOptions = {}): OneDnnProvider {
+  const wasm = wasmProvider(heap);
   const kernels = wasmKernels(heap);
-  const base: bigint = koffi.address(heap.u8(0, 64));
-  const choices = new Map<string, Method>(Object.entries(options.choices ?? {}));
-  const primitives = new Map<string, MatmulPrimitive | undefined>();
+  const rstd = instantiate<RstdKernels>("rstd", heap);
+  const runtime: Runtime = { library, heap, base: koffi.address(heap.u8(0, 64)) };
+  const chooser = new Chooser(heap, options.choices ?? {}, options.method, options.byRule);
 
-  const primitiveFor = (shape: MatmulShape): MatmulPrimitive | undefined => {
-    const key = shapeKey(shape);
-    if (!primitives.has(key)) primitives.set(key, createMatmul(library, shape));
-    return primitives.get(key);
+  const matmulFor = (shape: MatmulShape): Implementation<MatmulAddresses> => {
+    const byWasm: Candidate<MatmulAddresses> = {
+      method: "wasm",
+      create: () => ({
+        scratchBytes: wasm.scratchBytes(shape),
+        bind: ({ a, b, c, bias, scratch, scratchBytes }) => {
+          const { bias: _, ...rest } = shape;
+          const addresses = { a, b, c, ...(bias === undefined ? {} : { bias }) };
+          return wasm.matmul({ ...rest, ...addresses, scratch, scratchBytes });
+        },
+      }),
+    };
+    const candidates = shape.k === 0 ? [] : matmulCandidates(runtime, kernels, shape);
+    return chooser.choose(matmulKey(shape), [...candidates, byWasm], () => matmulSample(runtime, kernels, shape));
   };
-  const bind = (method: Method, spec: MatmulSpec): (() => void) => {
-    const primitive = method === "matmul" ? primitiveFor(spec) : undefined;
-    if (primitive) return bindMatmul(library, heap, base, primitive, spec);
-    return withEpilogue(bindSgemm(library, base, spec), spec, kernels);
-  };
-  const methodFor = (shape: MatmulShape): Method => {
-    if (options.method) return options.method;
-    const key = shapeKey(shape);
-    let method = choices.get(key);
-    if (method === undefined) {
-      const primitive = primitiveFor(shape);
-      method = primitive ? measureMethods(heap, shape, primitive.scratchBytes, bind) : "sgemm";
-      choices.set(key, method);
-    }
-    return method;
-  };
-  // Enough for either method, so that threads that chose differently can run one plan; choosing here, where programs are
-  // planned, lets the choice travel to the threads that run them.
+  // Choosing here, where programs are planned, lets the choice travel to the threads that run them.
   const scratchBytes = (shape: MatmulShape): number => {
     checkShape(shape);
-    if (shape.k === 0) return 0;
-    methodFor(shape);
-    return primitiveFor(shape)?.scratchBytes ?? 0;
+    return matmulFor(shape).scratchBytes;
   };
+  const poolFor = (shape: PoolShape, places: boolean): Implementation<PoolAddresses> =>
+    chooser.only(poolKey(shape, places), [
+      { method: "direct", create: () => createPooling(runtime, shape, places) },
+      fallback(wasm.pool, shape),
+    ]);
   return {
     name: "onednn",
+    nativeBf16: library.native.nativeBf16,
     scratchBytes,
     matmul(spec) {
       checkSpec(spec, scratchBytes(spec));
-      return spec.k === 0 ? emptyProduct(spec, heap, kernels) : bind(methodFor(spec), spec);
+      return matmulFor(spec).bind(spec);
     },
-    choices: () => Object.fromEntries(choices),
+    conv: work((shape) =>
+      chooser.choose(convKey(shape), [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)], () =>
+        convSample(runtime, kernels, shape),
+      ),
+    ),
+    pool: {
+      // Inference may leave out the places, which the shape does not tell.
+      scratchBytes: (shape) => Math.max(...[true, false].map((places) => poolFor(shape, places).scratchBytes)),
+      bind: (shape, at) => poolFor(shape, at.places !== undefined).bind(at),
+    },
+    norm: work((shape) =>
+      chooser.only(normKey(shape), [
+        { method: "direct", create: () => createNorm(runtime, rstd, shape) },
+        fallback(wasm.norm, shape),
+      ]),
+    ),
+    choices: () => chooser.choices(),
   };
 }
 
-function withEpilogue(product: () => void, spec: MatmulSpec, kernels: WasmKernels): () => void {
-  const epilogue = bindEpilogue(spec, kernels.gemv);
-  if (epilogue === undefined) return product;
-  return () => {
-    product();
-    epilogue();
+/** Work whose implementation is found by its shape. */
+function work<Shape, Addresses>(find: (shape: Shape) => Implementation<Addresses>): Work<Shape, Addresses> {
+  return {
+    scratchBytes: (shape) => find(shape).scratchBytes,
+    bind: (shape, at) => find(shape).bind(at),
   };
 }
 
-/** oneDNN takes no matrices of zero size. */
-function emptyProduct(spec: MatmulSpec, heap: Heap, kernels: WasmKernels): () => void {
-  const c = heap.f32(spec.c, spec.m * spec.n);
-  return withEpilogue(spec.accumulate ? () => {} : () => void c.fill(0), spec, kernels);
+function fallback<Shape, Addresses>(work: Work<Shape, Addresses>, shape: Shape): Candidate<Addresses> {
+  return {
+    method: "wasm",
+    create: () => ({ scratchBytes: work.scratchBytes(shape), bind: (at: Addresses & Scratch) => work.bind(shape, at) }),
+  };
 }

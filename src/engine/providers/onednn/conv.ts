@@ -1,0 +1,247 @@
+// The ways in which oneDNN convolves pictures and takes the gradients: its convolution primitive on pictures as they lie or
+// in blocks of channels, a convolution with mirrored weights, and matrix products where the kernel is 1×1.
+import { bytesOf, type FloatType } from "../../plan.ts";
+import type { ConvAddresses, ConvShape, MatmulShape, Scratch } from "../../provider.ts";
+import type { WasmKernels } from "../wasm/provider.ts";
+import { type Candidate, type Method, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import type { Windows } from "./dialect.ts";
+import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
+import { Argument } from "./native.ts";
+import {
+  createPrimitive,
+  type Implementation,
+  type Operand,
+  type Runtime,
+  roundUp,
+  sequence,
+  withDescriptors,
+  withReorders,
+} from "./primitive.ts";
+
+type Role = "x" | "w" | "y";
+
+/** What distinguishes two shapes for a choice. */
+export function convKey(shape: ConvShape): string {
+  const { types, activation = "", bias } = shape;
+  const x = [shape.batch, shape.height, shape.width, shape.channels].join("x");
+  const w = [shape.kernelHeight, shape.kernelWidth].join("x");
+  const y = [shape.outHeight, shape.outWidth, shape.outChannels].join("x");
+  const steps = [shape.strideHeight, shape.strideWidth, shape.dilationHeight, shape.dilationWidth];
+  const rest = [...steps, shape.padTop, shape.padLeft, shape.groups].join(" ");
+  const kinds = [types.x, types.w, types.y].join(" ");
+  return `conv ${shape.direction} ${x} ${w} ${y} ${rest} ${kinds}${bias ? " bias" : ""} ${activation}`.trimEnd();
+}
+
+/**
+ * The ways for a shape, the best by rule first. Forward there is only one: nothing is much faster than the primitive.
+ * Products have no sum for the bias's gradient.
+ */
+export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
+  const direct: Candidate<ConvAddresses> = { method: "direct", create: () => createDirect(runtime, shape, isWeights) };
+  if (shape.direction === "forward") return [direct];
+  const products = isPointwise(shape) && !shape.bias ? productCandidates(runtime, kernels, shape) : [];
+  if (shape.direction === "weights") {
+    const isFree = (): boolean => true;
+    const blocked = (): Implementation<ConvAddresses> | undefined => createDirect(runtime, shape, isFree);
+    return [...products, direct, { method: "blocked" satisfies Method, create: blocked }];
+  }
+  const strides = Math.max(shape.strideHeight, shape.strideWidth);
+  if (products.length > 0 || strides > 1) return [...products, direct];
+  return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
+}
+
+const isWeights = (operand: Operand): boolean =>
+  operand.argument === Argument.weights || operand.argument === Argument.weightsGradient;
+
+/** The same with as few pictures as give a millisecond or two of work. */
+export function convSample(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Sample<ConvAddresses> {
+  const { kernelHeight, kernelWidth, channels, groups, outHeight, outWidth, outChannels, types } = shape;
+  const weights = (kernelHeight * kernelWidth * channels * outChannels) / groups;
+  const flops = 2 * weights * outHeight * outWidth;
+  const batch = Math.max(1, Math.min(shape.batch, Math.round(SAMPLE_FLOPS / flops)));
+  return {
+    candidates: convCandidates(runtime, kernels, { ...shape, batch }),
+    sizes: [
+      batch * shape.height * shape.width * channels * bytesOf[types.x],
+      weights * bytesOf[types.w],
+      batch * outHeight * outWidth * outChannels * bytesOf[types.y],
+      outChannels * bytesOf.f32,
+    ],
+    place: ([x, w, y, bias]) => ({ x: x!, w: w!, y: y!, ...(shape.bias ? { bias: bias! } : {}) }),
+  };
+}
+
+/** Whether the convolution is one product over all pixels. */
+function isPointwise(shape: ConvShape): boolean {
+  const { kernelHeight, kernelWidth, strideHeight, strideWidth, padTop, padLeft, groups } = shape;
+  const ones = [kernelHeight, kernelWidth, strideHeight, strideWidth, groups];
+  const isSameSize = shape.height === shape.outHeight && shape.width === shape.outWidth;
+  return ones.every((value) => value === 1) && padTop === 0 && padLeft === 0 && isSameSize;
+}
+
+/** dx = dy·wᵀ and dw = xᵀ·dy over all pixels. */
+function productCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
+  const { batch, height, width, channels, outChannels, types } = shape;
+  const pixels = batch * height * width;
+  const isInput = shape.direction === "input";
+  const product: MatmulShape = isInput
+    ? {
+        ...{ m: pixels, n: channels, k: outChannels, transposeA: false, transposeB: true },
+        types: typesOf(["y", "w", "x"]),
+      }
+    : {
+        ...{ m: channels, n: outChannels, k: pixels, transposeA: true, transposeB: false },
+        types: typesOf(["x", "y", "w"]),
+      };
+  function typesOf([a, b, c]: [Role, Role, Role]): { a: FloatType; b: FloatType; c: FloatType } {
+    return { a: types[a], b: types[b], c: types[c] };
+  }
+  const place = ({ x, w, y }: ConvAddresses): MatmulAddresses =>
+    isInput ? { a: y, b: w, c: x } : { a: x, b: y, c: w };
+  return matmulCandidates(runtime, kernels, product).map(({ method, create }) => ({
+    method,
+    create() {
+      const implementation = create();
+      if (implementation === undefined) return undefined;
+      const { scratchBytes, bind } = implementation;
+      const at = (addresses: ConvAddresses & Scratch): (() => void) =>
+        bind({ ...place(addresses), ...scratchOf(addresses) });
+      return { scratchBytes, bind: at };
+    },
+  }));
+}
+
+const scratchOf = ({ scratch, scratchBytes }: Scratch): Scratch => ({ scratch, scratchBytes });
+
+/** Pictures [B,C,H,W] that lie as NHWC, and weights [(groups,) O, I, KH, KW] that lie as HWIO. */
+function operandsOf(shape: ConvShape, argument: Readonly<Record<Role, number>>, written: Role): Record<Role, Operand> {
+  const { batch, channels, outChannels, groups, kernelHeight, kernelWidth, types } = shape;
+  const picture = (role: Role, height: number, width: number, depth: number): Operand => ({
+    ...{ argument: argument[role], type: types[role], written: written === role },
+    dims: [batch, depth, height, width],
+    strides: [height * width * depth, 1, width * depth, depth],
+  });
+  const [inputs, outputs] = [channels / groups, outChannels / groups];
+  const row = inputs * outChannels;
+  return {
+    x: picture("x", shape.height, shape.width, channels),
+    y: picture("y", shape.outHeight, shape.outWidth, outChannels),
+    w: {
+      ...{ argument: argument.w, type: types.w, written: written === "w" },
+      dims: [...(groups > 1 ? [groups] : []), outputs, inputs, kernelHeight, kernelWidth],
+      strides: [...(groups > 1 ? [outputs] : []), 1, outChannels, kernelWidth * row, row],
+    },
+  };
+}
+
+const forwardArguments = { x: Argument.source, w: Argument.weights, y: Argument.destination } as const;
+const argumentsOf = {
+  forward: forwardArguments,
+  input: { ...forwardArguments, x: Argument.sourceGradient, y: Argument.destinationGradient },
+  weights: { x: Argument.source, w: Argument.weightsGradient, y: Argument.destinationGradient },
+} as const;
+const written = { forward: "y", input: "x", weights: "w" } as const;
+
+/** Padding after the picture follows from the sizes; where a stride leaves rows over there is none. */
+function windowsOf(shape: ConvShape): Windows {
+  const after = (size: number, out: number, stride: number, gap: number, kernel: number, before: number): number =>
+    Math.max(0, (out - 1) * stride + gap * (kernel - 1) + 1 - size - before);
+  const { height, outHeight, strideHeight, dilationHeight, kernelHeight, padTop } = shape;
+  const { width, outWidth, strideWidth, dilationWidth, kernelWidth, padLeft } = shape;
+  return {
+    strides: [strideHeight, strideWidth],
+    gaps: [dilationHeight - 1, dilationWidth - 1],
+    before: [padTop, padLeft],
+    after: [
+      after(height, outHeight, strideHeight, dilationHeight, kernelHeight, padTop),
+      after(width, outWidth, strideWidth, dilationWidth, kernelWidth, padLeft),
+    ],
+  };
+}
+
+/** The convolution primitive; the library chooses how the operands lie that are free. */
+function createDirect(
+  runtime: Runtime,
+  shape: ConvShape,
+  isFree: (operand: Operand) => boolean,
+  operands: Record<Role, Operand> = operandsOf(shape, argumentsOf[shape.direction], written[shape.direction]),
+): Implementation<ConvAddresses> | undefined {
+  const { library } = runtime;
+  const { direction } = shape;
+  const { x, w, y } = operands;
+  const biasArgument = direction === "forward" ? Argument.bias : Argument.biasGradient;
+  const bias: Operand = {
+    ...{ argument: biasArgument, type: "f32", written: direction === "weights" },
+    ...{ dims: [shape.outChannels], strides: [1] },
+  };
+  const primitive = createPrimitive(
+    library,
+    (attributes) =>
+      withDescriptors(library, [x, w, y, bias], isFree, (dx, dw, dy, db) =>
+        library.dialect.convolution(
+          library.engine,
+          { ...windowsOf(shape), direction, x: dx!, w: dw!, y: dy!, bias: shape.bias ? db! : null },
+          attributes,
+        ),
+      ),
+    { activation: shape.activation },
+  );
+  if (primitive === undefined) return undefined;
+  const { scratchBytes, bind } = withReorders(runtime, primitive, [x, w, y]);
+  return {
+    scratchBytes,
+    bind: (at) =>
+      bind({
+        arguments: {
+          ...{ [x.argument]: at.x, [w.argument]: at.w, [y.argument]: at.y },
+          ...(shape.bias ? { [biasArgument]: at.bias! } : {}),
+        },
+        ...scratchOf(at),
+      }),
+  };
+}
+
+/**
+ * The input gradient of a convolution of stride 1 is a convolution of dy with weights turned by half a turn, and inputs and
+ * outputs swapped. The forward code is the library's best: in version 2 it is faster than that of the gradient.
+ */
+function createMirrored(runtime: Runtime, shape: ConvShape): Implementation<ConvAddresses> | undefined {
+  const { kernelHeight, kernelWidth, dilationHeight, dilationWidth, groups, types } = shape;
+  const turned: ConvShape = {
+    ...shape,
+    direction: "forward",
+    ...{ height: shape.outHeight, width: shape.outWidth, channels: shape.outChannels },
+    ...{ outHeight: shape.height, outWidth: shape.width, outChannels: shape.channels },
+    padTop: dilationHeight * (kernelHeight - 1) - shape.padTop,
+    padLeft: dilationWidth * (kernelWidth - 1) - shape.padLeft,
+    types: { x: types.y, w: types.w, y: types.x },
+  };
+  if (turned.padTop < 0 || turned.padLeft < 0) return undefined;
+  const { w } = operandsOf(shape, forwardArguments, "y");
+  const swap = (values: readonly number[]): number[] => {
+    const result = [...values];
+    const first = groups > 1 ? 1 : 0;
+    [result[first], result[first + 1]] = [values[first + 1]!, values[first]!];
+    return result;
+  };
+  const operands = operandsOf(turned, forwardArguments, "y");
+  const swapped = { ...operands, w: { ...w, dims: swap(w.dims), strides: swap(w.strides) } };
+  const forward = createDirect(runtime, turned, isWeights, swapped);
+  if (forward === undefined) return undefined;
+  const taps = kernelHeight * kernelWidth;
+  const tapBytes = (shape.channels / groups) * shape.outChannels * bytesOf[types.w];
+  const weightBytes = roundUp(taps * tapBytes);
+  return {
+    scratchBytes: weightBytes + forward.scratchBytes,
+    bind({ x, w: weights, y, scratch, scratchBytes }) {
+      const tapsAt = (address: number): Uint8Array[] =>
+        Array.from({ length: taps }, (_, i) => runtime.heap.u8(address + i * tapBytes, tapBytes));
+      const [from, to] = [tapsAt(weights), tapsAt(scratch).reverse()];
+      const turn = (): void => {
+        for (let i = 0; i < taps; i++) to[i]!.set(from[i]!);
+      };
+      const rest = { scratch: scratch + weightBytes, scratchBytes: scratchBytes - weightBytes };
+      return sequence([turn, forward.bind({ x: y, w: scratch, y: x, ...rest })]);
+    },
+  };
+}

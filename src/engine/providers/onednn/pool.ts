@@ -1,0 +1,97 @@
+// Pooling by oneDNN, where its workspace is our places: an u8 for each result, numbered row by row within the window.
+import type { PoolAddresses, PoolShape } from "../../provider.ts";
+import { Algorithm, Argument } from "./native.ts";
+import {
+  createPrimitive,
+  type Implementation,
+  type Operand,
+  type Runtime,
+  withDescriptors,
+  withReorders,
+} from "./primitive.ts";
+
+/** What distinguishes two shapes. */
+export function poolKey(shape: PoolShape, places: boolean): string {
+  const { direction, mode, type, batch, height, width, channels, outHeight, outWidth } = shape;
+  const window = [shape.kernelHeight, shape.kernelWidth, shape.strideHeight, shape.strideWidth];
+  const sizes = [batch, height, width, channels, outHeight, outWidth, ...window, shape.padTop, shape.padLeft];
+  const rest = `${shape.countPadding ? " padding" : ""}${places ? " places" : ""}`;
+  return `pool ${direction} ${mode} ${type} ${sizes.join(" ")}${rest}`;
+}
+
+/**
+ * With `places` where the maximum's places are written or read. Undefined where the library has no code, or would keep other
+ * places than ours, or would round a sum of bf16 numbers more than once: in a gradient where windows overlap.
+ */
+export function createPooling(
+  runtime: Runtime,
+  shape: PoolShape,
+  places: boolean,
+): Implementation<PoolAddresses> | undefined {
+  const { library } = runtime;
+  const { native, dialect, engine } = library;
+  const isInput = shape.direction === "input";
+  const { kernelHeight, kernelWidth, strideHeight, strideWidth } = shape;
+  const overlaps = kernelHeight > strideHeight || kernelWidth > strideWidth;
+  if (isInput && overlaps && shape.type !== "f32") return undefined;
+  const picture = (argument: number, height: number, width: number, type: Operand["type"]): Operand => ({
+    ...{ argument, type, written: false },
+    dims: [shape.batch, shape.channels, height, width],
+    strides: [height * width * shape.channels, 1, width * shape.channels, shape.channels],
+  });
+  const x = picture(isInput ? Argument.sourceGradient : Argument.source, shape.height, shape.width, shape.type);
+  const outArgument = isInput ? Argument.destinationGradient : Argument.destination;
+  const y = picture(outArgument, shape.outHeight, shape.outWidth, shape.type);
+  const workspace = picture(Argument.workspace, shape.outHeight, shape.outWidth, "u8");
+  const average = shape.countPadding ? Algorithm.poolingAverageWithPadding : Algorithm.poolingAverage;
+  const after = (size: number, out: number, stride: number, kernel: number, before: number): number =>
+    Math.max(0, (out - 1) * stride + kernel - size - before);
+  const primitive = createPrimitive(library, (attributes) =>
+    withDescriptors(
+      library,
+      [x, y],
+      () => false,
+      (dx, dy) =>
+        dialect.pooling(
+          engine,
+          {
+            direction: isInput ? "input" : places ? "training" : "inference",
+            algorithm: shape.mode === "max" ? Algorithm.poolingMax : average,
+            ...{
+              x: dx!,
+              y: dy!,
+              kernel: [kernelHeight, kernelWidth],
+              strides: [strideHeight, strideWidth],
+              gaps: [0, 0],
+            },
+            before: [shape.padTop, shape.padLeft],
+            after: [
+              after(shape.height, shape.outHeight, strideHeight, kernelHeight, shape.padTop),
+              after(shape.width, shape.outWidth, strideWidth, kernelWidth, shape.padLeft),
+            ],
+          },
+          attributes,
+        ),
+    ),
+  );
+  if (primitive === undefined) return undefined;
+  const isOurs = withDescriptors(
+    library,
+    [workspace],
+    () => false,
+    (descriptor) => native.equal(descriptor!, native.memoryDescriptor(primitive.descriptor, Argument.workspace)),
+  );
+  if (places && !isOurs) return undefined;
+  const { scratchBytes, bind } = withReorders(runtime, primitive, []);
+  return {
+    scratchBytes,
+    bind: (at) =>
+      bind({
+        arguments: {
+          ...{ [x.argument]: at.x, [y.argument]: at.y },
+          ...(places ? { [Argument.workspace]: at.places! } : {}),
+        },
+        ...{ scratch: at.scratch, scratchBytes: at.scratchBytes },
+      }),
+  };
+}
