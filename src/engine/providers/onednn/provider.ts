@@ -74,7 +74,10 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: OneDnnOptio
     ),
     pool: {
       // Inference may leave out the places, which the shape does not tell.
-      scratchBytes: (shape) => Math.max(...[true, false].map((places) => poolFor(shape, places).scratchBytes)),
+      scratchBytes: (shape) =>
+        Math.max(
+          ...(shape.mode === "max" ? [true, false] : [false]).map((places) => poolFor(shape, places).scratchBytes),
+        ),
       bind: (shape, at) => poolFor(shape, at.places !== undefined).bind(at),
     },
     norm: work((shape) =>
