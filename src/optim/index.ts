@@ -6,12 +6,15 @@ export {
   adam,
   adamw,
   ftrl,
+  lamb,
+  lars,
   momentum,
   optimizerNames,
   parseOptimizer,
-  scalarAt,
+  rmsprop,
+  servesTables,
   sgd,
-  updateRule,
 } from "./optimizer.ts";
+export { scalarAt, updateRule } from "./rule.ts";
 export type { LearningRate, LearningRateOptions } from "./schedule.ts";
 export { learningRateAt, learningRateSchema } from "./schedule.ts";

@@ -1,10 +1,6 @@
-// Optimizers as values: a name, its hyperparameters, and from them the update rule that the compiler turns into one
-// pass over memory for dense parameters and for sparse rows alike.
+// Optimizers as values: a name and its hyperparameters, checked. What they compute is in rule.ts.
 import { z } from "zod";
-import type { Expr } from "../kernels/expr.ts";
-import * as e from "../kernels/expr.ts";
-import type { UpdateRule } from "../kernels/update-rule.ts";
-import { learningRateAt, learningRateSchema } from "./schedule.ts";
+import { learningRateSchema } from "./schedule.ts";
 
 const rate = (fallback: number) => learningRateSchema.default(fallback);
 const nonnegative = z.number().nonnegative();
@@ -49,6 +45,40 @@ const schemas = {
     weightDecay: nonnegative.default(0.01),
   }),
   /**
+   * Gradients by the root of their running mean square (Hinton's lecture 6e; options and order of operations as PyTorch's):
+   * `v = alpha·v + (1 − alpha)·g²; w −= lr·g/(√v + epsilon)`. `centered` takes the variance instead of the mean square,
+   * `momentum` sums the steps: `u = momentum·u + g/(√v + epsilon); w −= lr·u`.
+   */
+  rmsprop: z.strictObject({
+    lr: rate(1e-2),
+    alpha: fraction.default(0.99),
+    epsilon: z.number().positive().default(1e-8),
+    momentum: fraction.default(0),
+    centered: z.boolean().default(false),
+    weightDecay: nonnegative.default(0),
+  }),
+  /**
+   * Momentum at a rate of each parameter's own (arXiv 1708.03888): `r = lr·trust·‖w‖/(‖g‖ + weightDecay·‖w‖)`, plain `lr`
+   * where a norm is 0; `u = momentum·u + r·(g + weightDecay·w); w −= u`. Norms are those of the whole parameter.
+   */
+  lars: z.strictObject({
+    lr: rate(0.1),
+    momentum: fraction.default(0.9),
+    trust: z.number().positive().default(1e-3),
+    weightDecay: nonnegative.default(5e-4),
+  }),
+  /**
+   * Adam's step, brought to the size of the parameter that it moves (arXiv 1904.00962): `s = m̂/(√v̂ + epsilon) +
+   * weightDecay·w; w −= lr·s·‖w‖/‖s‖`, without the quotient where a norm is 0. Norms are those of the whole parameter.
+   */
+  lamb: z.strictObject({
+    lr: rate(1e-3),
+    beta1: fraction.default(0.9),
+    beta2: fraction.default(0.999),
+    epsilon: z.number().positive().default(1e-6),
+    weightDecay: nonnegative.default(0.01),
+  }),
+  /**
    * FTRL-proximal with per-coordinate rates (McMahan et al. 2013); the usual choice for a wide, sparse, linear part. Its
    * rate is constant: weights are computed anew from sums over all steps, so a rate that decays would shrink them to 0.
    */
@@ -89,7 +119,16 @@ export const adagrad = (options?: OptimizerOptions<"adagrad">): Optimizer => mak
 export const adagradShared = (options?: OptimizerOptions<"adagradShared">): Optimizer => make("adagradShared", options);
 export const adam = (options?: OptimizerOptions<"adam">): Optimizer => make("adam", options);
 export const adamw = (options?: OptimizerOptions<"adamw">): Optimizer => make("adamw", options);
+export const rmsprop = (options?: OptimizerOptions<"rmsprop">): Optimizer => make("rmsprop", options);
+export const lars = (options?: OptimizerOptions<"lars">): Optimizer => make("lars", options);
+export const lamb = (options?: OptimizerOptions<"lamb">): Optimizer => make("lamb", options);
 export const ftrl = (options?: OptimizerOptions<"ftrl">): Optimizer => make("ftrl", options);
+
+/**
+ * Whether the rows of a table can be moved by it. LARS and LAMB cannot: their rates come from the norms of a whole parameter,
+ * and a batch sees a few rows of it.
+ */
+export const servesTables = ({ name }: Optimizer): boolean => name !== "lars" && name !== "lamb";
 
 /** Reads an optimizer from untrusted plain data, such as a configuration file or a checkpoint. */
 export function parseOptimizer(value: unknown): Optimizer {
@@ -99,111 +138,4 @@ export function parseOptimizer(value: unknown): Optimizer {
   }
   const { name: _, ...options } = value as Record<string, unknown>;
   return make(name as OptimizerName, options as never);
-}
-
-/**
- * The update rule of an optimizer.
- * @param group prefix of its per-step scalars, so that parameter groups can have optimizers of their own
- */
-export function updateRule(optimizer: Optimizer, group: string): UpdateRule {
-  const w = e.input(0);
-  const g = e.input(1);
-  const lrName = `${group}.lr`;
-  const decayed = (decay: number): Expr => (decay === 0 ? g : e.add(g, e.mul(w, decay)));
-  switch (optimizer.name) {
-    case "sgd":
-      return {
-        slots: [],
-        scalars: [lrName],
-        weight: e.sub(w, e.mul(e.input(2), decayed(optimizer.weightDecay))),
-        state: [],
-      };
-    case "momentum": {
-      const grad = decayed(optimizer.weightDecay);
-      const velocity = e.add(e.mul(e.input(2), optimizer.momentum), grad);
-      const step = optimizer.nesterov ? e.add(grad, e.mul(velocity, optimizer.momentum)) : velocity;
-      return {
-        slots: [{ name: "velocity", initial: 0 }],
-        scalars: [lrName],
-        weight: e.sub(w, e.mul(e.input(3), step)),
-        state: [velocity],
-      };
-    }
-    case "adagrad": {
-      const grad = decayed(optimizer.weightDecay);
-      const sum = e.add(e.input(2), e.mul(grad, grad));
-      return {
-        slots: [{ name: "sum", initial: optimizer.initialAccumulator }],
-        scalars: [lrName],
-        weight: e.sub(w, e.div(e.mul(e.input(3), grad), e.add(e.sqrt(sum), optimizer.epsilon))),
-        state: [sum],
-      };
-    }
-    case "adagradShared": {
-      const sum = e.input(2);
-      const g0 = optimizer.initial;
-      const scale = e.sqrt(e.div(g0, e.add(sum, g0)));
-      return {
-        slots: [{ name: "sum", initial: 0, perRow: true }],
-        scalars: [lrName],
-        weight: e.sub(w, e.mul(e.mul(e.input(3), scale), g)),
-        state: [e.add(sum, e.rowMean(e.mul(g, g)))],
-      };
-    }
-    case "adam":
-    case "adamw": {
-      const { beta1, beta2, epsilon, weightDecay, name } = optimizer;
-      const grad = name === "adam" ? decayed(weightDecay) : g;
-      const m = e.add(e.mul(e.input(2), beta1), e.mul(grad, 1 - beta1));
-      const v = e.add(e.mul(e.input(3), beta2), e.mul(e.mul(grad, grad), 1 - beta2));
-      const stepSize = e.input(4);
-      const correction2 = e.input(5);
-      const step = e.div(e.mul(stepSize, m), e.add(e.mul(e.sqrt(v), correction2), epsilon));
-      const kept = name === "adamw" ? e.mul(w, e.sub(1, e.mul(e.input(6), weightDecay))) : w;
-      return {
-        slots: [
-          { name: "moment1", initial: 0 },
-          { name: "moment2", initial: 0 },
-        ],
-        scalars: [`${group}.stepSize`, `${group}.correction2`, ...(name === "adamw" ? [lrName] : [])],
-        weight: e.sub(kept, step),
-        state: [m, v],
-      };
-    }
-    case "ftrl": {
-      const [z0, n0, lr] = [e.input(2), e.input(3), e.input(4)];
-      const n = e.add(n0, e.mul(g, g));
-      const sigma = e.div(e.sub(e.sqrt(n), e.sqrt(n0)), lr);
-      const z1 = e.sub(e.add(z0, g), e.mul(sigma, w));
-      const { l1, l2, beta } = optimizer;
-      const shrunk = e.sub(z1, e.mul(e.sign(z1), l1));
-      const moved = e.neg(e.div(shrunk, e.add(e.div(e.add(e.sqrt(n), beta), lr), l2)));
-      return {
-        slots: [
-          { name: "z", initial: 0 },
-          { name: "n", initial: 0 },
-        ],
-        scalars: [lrName],
-        weight: l1 === 0 ? moved : e.select(e.le(e.abs(z1), l1), 0, moved),
-        state: [z1, n],
-      };
-    }
-    default:
-      return optimizer satisfies never;
-  }
-}
-
-/**
- * The per-step numbers of `updateRule(optimizer, group).scalars`, in the same order.
- * @param step optimizer steps done before this one, from 0
- */
-export function scalarAt(optimizer: Optimizer, scalar: string, step: number): number {
-  const lr = learningRateAt(optimizer.lr, step);
-  const name = scalar.slice(scalar.lastIndexOf(".") + 1);
-  if (name === "lr") return lr;
-  if (optimizer.name === "adam" || optimizer.name === "adamw") {
-    if (name === "stepSize") return lr / (1 - optimizer.beta1 ** (step + 1));
-    if (name === "correction2") return 1 / Math.sqrt(1 - optimizer.beta2 ** (step + 1));
-  }
-  throw new Error(`optimizer ${optimizer.name} has no scalar "${scalar}"`);
 }

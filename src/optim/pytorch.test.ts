@@ -6,7 +6,7 @@ import { findPython } from "../../bench/lib/python.ts";
 import { relativeError } from "../engine/testing.ts";
 import { evaluateRule, type RuleState } from "../kernels/index.ts";
 import { randomFrom } from "../program/testing.ts";
-import { adagrad, adam, adamw, momentum, type Optimizer, scalarAt, sgd, updateRule } from "./index.ts";
+import { adagrad, adam, adamw, momentum, type Optimizer, rmsprop, scalarAt, sgd, updateRule } from "./index.ts";
 
 const python = findPython(["torch"]);
 const script = fileURLToPath(new URL("../../test/python/optimizers.py", import.meta.url));
@@ -29,6 +29,13 @@ const pairs: readonly [ours: Optimizer, torch: string, options: Record<string, u
     { lr: 0.01, betas: [0.8, 0.97], eps: 1e-3, weight_decay: 0.05 },
   ],
   [adamw({ lr: 0.01 }), "AdamW", { lr: 0.01 }],
+  [rmsprop({ lr: 0.01 }), "RMSprop", { lr: 0.01 }],
+  [
+    rmsprop({ lr: 0.01, alpha: 0.9, epsilon: 1e-3, momentum: 0.8, centered: true, weightDecay: 0.05 }),
+    "RMSprop",
+    { lr: 0.01, alpha: 0.9, eps: 1e-3, momentum: 0.8, centered: true, weight_decay: 0.05 },
+  ],
+  [rmsprop({ lr: 0.01, centered: true }), "RMSprop", { lr: 0.01, centered: true }],
   [adamw({ lr: 0.01, weightDecay: 0.3 }), "AdamW", { lr: 0.01, weight_decay: 0.3 }],
 ];
 

@@ -18,6 +18,11 @@ test("steps fall by gamma each `every` steps", () => {
   expect([0, 9, 10, 19, 20, 35].map((step) => learningRateAt(rate, step))).toEqual([0.8, 0.8, 0.4, 0.4, 0.2, 0.1]);
 });
 
+test("a multi-step rate falls by gamma at each of its steps", () => {
+  const rate = parse({ kind: "multi-step", lr: 0.8, at: [10, 15], gamma: 0.5 });
+  expect([0, 9, 10, 14, 15, 1e9].map((step) => learningRateAt(rate, step))).toEqual([0.8, 0.8, 0.4, 0.4, 0.2, 0.2]);
+});
+
 test("a cosine goes from lr over the middle to the floor and stays there", () => {
   const rate = parse({ kind: "cosine", lr: 1, total: 100, floor: 0.2 });
   expect(learningRateAt(rate, 0)).toBe(1);
@@ -58,6 +63,12 @@ describe("any schedule", () => {
   const simple = fc.oneof(
     fc.record({ kind: fc.constant("constant"), lr }),
     fc.record({ kind: fc.constant("step"), lr, every: count, gamma: fc.double({ min: 0.1, max: 1, noNaN: true }) }),
+    fc.record({
+      kind: fc.constant("multi-step"),
+      lr,
+      at: fc.array(count, { minLength: 1, maxLength: 4 }),
+      gamma: fc.double({ min: 0.1, max: 1, noNaN: true }),
+    }),
     fc.record({ kind: fc.constant("cosine"), lr, total: count }),
     fc.record({ kind: fc.constant("polynomial"), lr, total: count, power: fc.constantFrom(0.5, 1, 3) }),
     fc.record({ kind: fc.constant("noam"), dim: count, warmup: count }),
@@ -91,6 +102,7 @@ test.each([
   [-1, "lr"],
   [{ kind: "cosine", lr: 0.1 }, "lr"],
   [{ kind: "step", lr: 0.1, every: 0.5, gamma: 0.5 }, "lr"],
+  [{ kind: "multi-step", lr: 0.1, at: [], gamma: 0.5 }, "lr"],
   [{ kind: "warmup", warmup: 3, after: { kind: "warmup", warmup: 3, after: 1 } }, "lr"],
   [{ kind: "cosine", lr: 0.1, total: 10, gamma: 2 }, "lr"],
 ])("%j is refused, naming the option", (rate, option) => {

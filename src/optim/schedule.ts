@@ -9,6 +9,8 @@ const scheduleSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("constant"), lr: positive }),
   /** `lr · gamma^⌊step / every⌋`. */
   z.strictObject({ kind: z.literal("step"), lr: positive, every: steps, gamma: positive }),
+  /** `lr · gamma^n` after n of the steps `at`. */
+  z.strictObject({ kind: z.literal("multi-step"), lr: positive, at: z.array(steps).min(1), gamma: positive }),
   /** From `lr` to `floor` along half a cosine over `total` steps (arXiv 1608.03983), then `floor`. */
   z.strictObject({ kind: z.literal("cosine"), lr: positive, total: steps, floor: z.number().nonnegative().default(0) }),
   /** `floor + (lr − floor)·(1 − step/total)^power`, then `floor`. */
@@ -47,6 +49,8 @@ export function learningRateAt(rate: LearningRate, step: number): number {
       return rate.lr;
     case "step":
       return rate.lr * rate.gamma ** Math.floor(step / rate.every);
+    case "multi-step":
+      return rate.lr * rate.gamma ** rate.at.reduce((n, at) => n + (step >= at ? 1 : 0), 0);
     case "cosine": {
       const progress = Math.min(1, step / rate.total);
       return rate.floor + ((rate.lr - rate.floor) * (1 + Math.cos(Math.PI * progress))) / 2;
