@@ -64,8 +64,8 @@ const kernels: readonly Kernel[] = [
   map([e.sigmoid(x)], [ACTIVATIONS]),
   map([e.tanh(x)], [ACTIVATIONS]),
   map([adagrad.weight, ...adagrad.state], [PARAMETERS], [PARAMETERS], [PARAMETERS], []),
-  { type: "reduce", op: "sum", expr: x, shape: [ROWS, COLUMNS], inputs: [{ shape: [ROWS, COLUMNS] }], axes: [0] },
-  { type: "reduce", op: "sum", expr: x, shape: [PARAMETERS], inputs: [{ shape: [PARAMETERS] }], axes: [0] },
+  { type: "reduce", op: "sum", exprs: [x], shape: [ROWS, COLUMNS], inputs: [{ shape: [ROWS, COLUMNS] }], axes: [0] },
+  { type: "reduce", op: "sum", exprs: [x], shape: [PARAMETERS], inputs: [{ shape: [PARAMETERS] }], axes: [0] },
   { type: "rowUpdate", rule: adagrad, dim: DIM, weightOffset: 0, slotOffsets: [4 * DIM] },
 ];
 

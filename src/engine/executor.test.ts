@@ -28,7 +28,7 @@ function regression(
   builder.add("matmul", [x, w], [predicted], { transposeA: false, transposeB: false });
   builder.add("map", [predicted, y], [error], { exprs: [sub(input(0), input(1))] });
   const square = mul(mul(input(0), input(0)), 1 / batch);
-  builder.add("reduce", [error], [loss], { op: "sum", axes: [0, 1], keepDims: false, expr: square });
+  builder.add("reduce", [error], [loss], { op: "sum", axes: [0, 1], keepDims: false, exprs: [square] });
   builder.add("matmul", [x, error], [gradient], { transposeA: true, transposeB: false });
   const moved = sub(input(0), mul(input(2), mul(input(1), 2 / batch)));
   builder.add("update", [w, gradient, lr], [], { exprs: [moved], targets: [0] });

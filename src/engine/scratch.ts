@@ -1,4 +1,5 @@
 // How much scratch memory each op needs while it runs: the planner asks, the arena holds it.
+import { reduceScratchBytes } from "./ops/elementwise.ts";
 import { matmulScratch } from "./ops/matmul.ts";
 import type { Provider } from "./provider.ts";
 import type { OpSignature } from "./tensor.ts";
@@ -11,6 +12,8 @@ export function scratchBytes(op: OpSignature, provider: Pick<Provider, "scratchB
   switch (op.kind) {
     case "matmul":
       return matmulScratch(op, provider);
+    case "reduce":
+      return reduceScratchBytes(op);
     case "batch_norm":
       return op.attrs.training === true ? 0 : op.inputs[1]!.shape[0]! * 4;
     default:

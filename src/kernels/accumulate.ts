@@ -9,46 +9,84 @@ export type ReduceOp = "sum" | "max";
 
 /** What an accumulator holds before the first value, in every lane. */
 const identityBits: Readonly<Record<ReduceOp, number>> = { sum: 0, max: 0xff800000 };
-const combineOp = { sum: simd.add, max: simd.max } as const;
+/** Combines two values so that a NaN stays. */
+export const combineOp = { sum: simd.add, max: simd.max } as const;
 
+/** Pushes the number that changes nothing, in every lane. */
+export function pushIdentity(fn: FunctionBuilder, op: ReduceOp): void {
+  const bits = identityBits[op];
+  fn.constant([bits, bits, bits, bits]);
+}
+
+/** Several registers that together hold one sum or maximum. */
 export class Accumulators {
   readonly locals: readonly number[];
   readonly #fn: FunctionBuilder;
   readonly #op: ReduceOp;
+  /** The maximum that keeps NaN is slow, so a mask of the NaNs that were met is kept beside one that drops them. */
+  readonly #nans: { readonly mask: number; readonly value: number } | undefined;
 
   constructor(fn: FunctionBuilder, op: ReduceOp, count: number) {
     this.#fn = fn;
     this.#op = op;
     this.locals = Array.from({ length: count }, () => fn.local(valueType.v128));
+    if (op === "max") this.#nans = { mask: fn.local(valueType.v128), value: fn.local(valueType.v128) };
   }
 
   clear(): void {
     for (const local of this.locals) {
-      this.#identity();
+      pushIdentity(this.#fn, this.#op);
       this.#fn.set(local);
     }
+    if (this.#nans === undefined) return;
+    this.#fn.constant([0, 0, 0, 0]);
+    this.#fn.set(this.#nans.mask);
   }
 
   /** Takes the value that `push` pushes into accumulator `i`; only its first `lanes` lanes count. */
   add(i: number, lanes: number, push: () => void): void {
+    const fn = this.#fn;
     const local = this.locals[i]!;
-    this.#fn.get(local);
+    fn.get(local);
     push();
     if (lanes < 4) this.#mask(lanes);
-    this.#fn.simd(combineOp[this.#op]);
-    this.#fn.set(local);
+    if (this.#nans === undefined) {
+      fn.simd(simd.add);
+    } else {
+      const { mask, value } = this.#nans;
+      fn.tee(value);
+      fn.simd(simd.pmax);
+      fn.get(value);
+      fn.get(value);
+      fn.simd(simd.ne);
+      fn.get(mask);
+      fn.simd(simd.or);
+      fn.set(mask);
+    }
+    fn.set(local);
   }
 
-  /** Pushes all accumulators combined, as a balanced tree. */
-  pushCombined(locals: readonly number[] = this.locals): void {
+  /** Pushes all accumulators combined. */
+  pushCombined(): void {
+    if (this.#nans !== undefined) {
+      const nan = 0x7fc00000;
+      this.#fn.constant([nan, nan, nan, nan]);
+    }
+    this.#pushTree(this.locals);
+    if (this.#nans === undefined) return;
+    this.#fn.get(this.#nans.mask);
+    this.#fn.simd(simd.bitselect);
+  }
+
+  #pushTree(locals: readonly number[]): void {
     if (locals.length === 1) {
       this.#fn.get(locals[0]!);
       return;
     }
     const half = Math.ceil(locals.length / 2);
-    this.pushCombined(locals.slice(0, half));
-    this.pushCombined(locals.slice(half));
-    this.#fn.simd(combineOp[this.#op]);
+    this.#pushTree(locals.slice(0, half));
+    this.#pushTree(locals.slice(half));
+    this.#fn.simd(this.#op === "sum" ? simd.add : simd.pmax);
   }
 
   /** Combines the four lanes of a local into each of its lanes. */
@@ -67,14 +105,9 @@ export class Accumulators {
     }
   }
 
-  #identity(): void {
-    const bits = identityBits[this.#op];
-    this.#fn.constant([bits, bits, bits, bits]);
-  }
-
   /** Replaces the lanes from `lanes` on by the identity. */
   #mask(lanes: number): void {
-    this.#identity();
+    pushIdentity(this.#fn, this.#op);
     const keep = (lane: number): number => (lane < lanes ? 0xffffffff : 0);
     this.#fn.constant([keep(0), keep(1), keep(2), keep(3)]);
     this.#fn.simd(simd.bitselect);

@@ -30,12 +30,13 @@ export class Bytes {
     this.byte(rest);
   }
 
-  /** A signed LEB128 number of 32 bits. */
+  /** A signed LEB128 number, a safe integer. */
   signed(value: number): void {
-    let rest = value | 0;
+    let rest = value;
     while (rest < -0x40 || rest > 0x3f) {
-      this.byte((rest & 0x7f) | 0x80);
-      rest >>= 7;
+      const higher = Math.floor(rest / 0x80);
+      this.byte((rest - 0x80 * higher) | 0x80);
+      rest = higher;
     }
     this.byte(rest & 0x7f);
   }

@@ -4,7 +4,9 @@ import * as e from "./expr.ts";
 import { fold } from "./fold.ts";
 import { Graph } from "./graph.ts";
 import { Lowering } from "./lower.ts";
-import type { Kernel, MapKernel } from "./spec.ts";
+import { assemble } from "./module.ts";
+import type { Kernel, KernelFunction, MapKernel } from "./spec.ts";
+import { FunctionBuilder, valueType } from "./wasm.ts";
 
 const x = e.input(0);
 const map = (expr: e.Expr, shape: number[] = [8], inputs: MapKernel["inputs"] = [{ shape }]): MapKernel => ({
@@ -46,14 +48,33 @@ describe("compileKernels", () => {
     expect(compileKernels([]).names).toEqual([]);
   });
 
-  it("reaches memory above 2 GiB", () => {
-    const memory = new WebAssembly.Memory({ initial: 65536, maximum: 65536, shared: true });
-    const [double] = bindKernels(compileKernels([map(e.mul(x, 2), [5])]), memory);
+  it.each([
+    ["i32", new WebAssembly.Memory({ initial: 65536, maximum: 65536, shared: true })],
+    ["i64", new WebAssembly.Memory({ initial: 262144n, maximum: 262144n, shared: true, address: "i64" })],
+  ] as const)("reaches the end of the largest memory with addresses of type %s", (addressType, memory) => {
+    const [double] = bindKernels(compileKernels([map(e.mul(x, 2), [5])], addressType), memory);
     const end = memory.buffer.byteLength;
     const floats = new Float32Array(memory.buffer, end - 40, 10);
     floats.set([1, 2, 3, 4, 5]);
     double!(end - 40, end - 20);
     expect([...floats.subarray(5)]).toEqual([2, 4, 6, 8, 10]);
+  });
+
+  it("moves pointers by more than 4 GiB", () => {
+    const memory = new WebAssembly.Memory({ initial: 262144n, maximum: 262144n, shared: true, address: "i64" });
+    const fn = new FunctionBuilder(2, "i64");
+    fn.increment(0, 2 ** 33);
+    fn.increment(0, -4);
+    fn.load(0, 0, 1, 4);
+    const value = fn.local(valueType.v128);
+    fn.set(value);
+    fn.store(1, 0, 1, value, 4);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble([{ name: "k", body: fn }], "i64")), {
+      env: { memory },
+    });
+    new Float32Array(memory.buffer, 2 ** 33 + 65536 - 4, 1)[0] = 5;
+    (exports.k as KernelFunction)(65536, 2 ** 34 - 4);
+    expect(new Float32Array(memory.buffer, 2 ** 34 - 4, 1)[0]).toBe(5);
   });
 
   it.each<[string, Kernel, string]>([
@@ -72,7 +93,7 @@ describe("compileKernels", () => {
     ["a seed that is a float", map(e.uniform(x, 0)), "the seed of uniform must be a u32 operand"],
     [
       "a repeated axis",
-      { type: "reduce", op: "sum", expr: x, shape: [2], inputs: [{ shape: [2] }], axes: [0, 0] },
+      { type: "reduce", op: "sum", exprs: [x], shape: [2], inputs: [{ shape: [2] }], axes: [0, 0] },
       "has axes [0, 0]",
     ],
     [

@@ -1,18 +1,20 @@
 // Kernels to one WebAssembly module, and the module's functions over a memory.
+import type { AddressType } from "../memory/index.ts";
 import { mapFunction } from "./map.ts";
+import { assemble } from "./module.ts";
 import { reduceFunction } from "./reduce.ts";
 import { rowUpdateFunction } from "./row-update.ts";
 import type { CompiledKernels, Kernel, KernelFunction } from "./spec.ts";
-import { assemble, type FunctionBuilder } from "./wasm.ts";
+import type { FunctionBuilder } from "./wasm.ts";
 
-function functionOf(kernel: Kernel): FunctionBuilder {
+function functionOf(kernel: Kernel, addressType: AddressType): FunctionBuilder {
   switch (kernel.type) {
     case "map":
-      return mapFunction(kernel);
+      return mapFunction(kernel, addressType);
     case "reduce":
-      return reduceFunction(kernel);
+      return reduceFunction(kernel, addressType);
     case "rowUpdate":
-      return rowUpdateFunction(kernel);
+      return rowUpdateFunction(kernel, addressType);
     default:
       return kernel satisfies never;
   }
@@ -27,7 +29,8 @@ const keyOf = (kernel: Kernel): string =>
   );
 
 /**
- * Compiles kernels to one module, each distinct kernel once. The module can be posted to other threads.
+ * Compiles kernels to one module, each distinct kernel once, for memories with addresses of a type (of a heap:
+ * `heap.addressType`). The module can be posted to other threads.
  *
  * The code uses SIMD128 only, no relaxed instructions and no fused multiply-add: the same inputs give the same bits on
  * every machine.
@@ -39,18 +42,18 @@ const keyOf = (kernel: Kernel): string =>
  * const [relu] = bindKernels(compiled, heap.memory);
  * relu!(x, y);
  */
-export function compileKernels(kernels: readonly Kernel[]): CompiledKernels {
+export function compileKernels(kernels: readonly Kernel[], addressType: AddressType = "i32"): CompiledKernels {
   const functions = new Map<string, { name: string; body: FunctionBuilder }>();
   const names = kernels.map((kernel) => {
     const key = keyOf(kernel);
     let compiled = functions.get(key);
     if (!compiled) {
-      compiled = { name: `k${functions.size}`, body: functionOf(kernel) };
+      compiled = { name: `k${functions.size}`, body: functionOf(kernel, addressType) };
       functions.set(key, compiled);
     }
     return compiled.name;
   });
-  return { module: new WebAssembly.Module(assemble([...functions.values()])), names };
+  return { module: new WebAssembly.Module(assemble([...functions.values()], addressType)), names };
 }
 
 /** The compiled kernels over a shared memory, in the order in which they were given to `compileKernels`. */

@@ -87,7 +87,7 @@ describe.each(halfTypes)("%s in kernels", (type) => {
   it("sums in f32 what it reads", () => {
     const data = numbers(1003, 5, 0, 1).map((x) => roundTo(type, x));
     const inputs = [{ shape: [1003], dtype: type }];
-    const kernel = { type: "reduce", op: "sum", expr: e.input(0), shape: [1003], inputs, axes: [0] } as const;
+    const kernel = { type: "reduce", op: "sum", exprs: [e.input(0)], shape: [1003], inputs, axes: [0] } as const;
     const sum = data.reduce((total, x) => total + x, 0);
     expect(Math.abs(runKernel(kernel, [bitsOf(type, data)], [1])[0]![0]! / sum - 1)).toBeLessThan(1e-6);
   });

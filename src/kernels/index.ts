@@ -3,6 +3,7 @@ export { bindKernels, compileKernels } from "./compile.ts";
 export { evaluate, evaluateRule, type Lane, type RuleState } from "./evaluate.ts";
 export type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 export { uniformAt } from "./random.ts";
+export { reduceScratch } from "./reduce.ts";
 export type {
   CompiledKernels,
   ElementType,

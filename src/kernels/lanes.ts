@@ -8,6 +8,10 @@ export interface Address {
   readonly pointer: number;
   readonly offset: number;
   readonly bytes: ElementBytes;
+  /** Bytes from one row of a group to the next; default 0. */
+  readonly rowBytes?: number;
+  /** Whether all lanes read one element, though it is another one in each row of a group. */
+  readonly splat?: boolean;
 }
 
 export interface LaneSources {
@@ -16,6 +20,10 @@ export interface LaneSources {
   readonly counter?: number;
   /** Pushes the mean of a node over the row, in every lane; needed for `rowMean`. */
   readonly rowMean?: (x: NodeId) => void;
+  /** Where vectors of several rows are computed in turn: the level from which on nodes differ between rows. */
+  readonly rowLevel?: number;
+  /** By how much the flat index grows from one of these rows to the next. */
+  readonly rowLength?: number;
 }
 
 export class LaneEmitter {
@@ -33,6 +41,7 @@ export class LaneEmitter {
   readonly #iota: number | undefined;
   #offset = 0;
   #lanes = 4;
+  #row = 0;
 
   constructor(fn: FunctionBuilder, graph: Graph, roots: readonly NodeId[], sources: LaneSources) {
     this.#fn = fn;
@@ -60,11 +69,15 @@ export class LaneEmitter {
     }
   }
 
-  /** Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others hold anything. */
-  vector(offset: number, lanes: number): void {
+  /**
+   * Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others hold anything. Of a
+   * group of rows, the rows after the first see that vector again, `row` rows further.
+   */
+  vector(offset: number, lanes: number, row = 0): void {
     this.#offset = offset;
     this.#lanes = lanes;
-    this.#current.clear();
+    this.#row = row;
+    for (const id of this.#current) if (row === 0 || !this.#outlivesRow(id)) this.#current.delete(id);
   }
 
   /** Pushes a node's value, in the current vector if it varies. */
@@ -76,7 +89,7 @@ export class LaneEmitter {
       return;
     }
     this.#instruction(id);
-    if (!varies || this.#uses.get(id)!.length < 2) return;
+    if (!varies || (this.#uses.get(id)!.length < 2 && !this.#outlivesRow(id))) return;
     const kept = local ?? this.#fn.local(valueType.v128);
     this.#locals.set(id, kept);
     this.#current.add(id);
@@ -96,6 +109,11 @@ export class LaneEmitter {
     }
   }
 
+  #outlivesRow(id: NodeId): boolean {
+    const { kind, level } = this.#node(id);
+    return this.#sources.rowLevel !== undefined && kind !== "const" && level < this.#sources.rowLevel;
+  }
+
   #isHoisted(id: NodeId): boolean {
     const { varies, level, kind } = this.#node(id);
     const users = this.#uses.get(id)!;
@@ -108,14 +126,15 @@ export class LaneEmitter {
     const node = this.#node(id);
     switch (node.kind) {
       case "load": {
-        const { pointer, offset, bytes } = this.#sources.address(node.operand);
-        if (node.varies) fn.load(pointer, offset + bytes * this.#offset, this.#lanes, bytes);
-        else fn.loadSplat(pointer, offset, bytes);
+        const { pointer, offset, bytes, rowBytes = 0, splat = !node.varies } = this.#sources.address(node.operand);
+        const start = offset + rowBytes * this.#row;
+        if (splat) fn.loadSplat(pointer, start, bytes);
+        else fn.load(pointer, start + bytes * this.#offset, this.#lanes, bytes);
         return;
       }
       case "counter":
         fn.get(this.#sources.counter!);
-        fn.i32(this.#offset);
+        fn.i32(this.#offset + this.#row * (this.#sources.rowLength ?? 0));
         fn.i32Add();
         fn.simd(simd.i32x4Splat);
         fn.get(this.#iota!);

@@ -73,10 +73,13 @@ export class Pointers {
   }
 }
 
-/** Emits `turns` turns of `body`: a loop, or the body itself for one. */
+/** How far operands move in `count` turns. */
+export const times = (strides: readonly number[], count: number): number[] => strides.map((stride) => stride * count);
+
+/** Emits `turns` turns of `body`: a loop, the body itself for one, nothing for none. */
 export function repeat(fn: FunctionBuilder, turns: number, body: () => void): void {
-  if (turns === 1) {
-    body();
+  if (turns < 2) {
+    if (turns === 1) body();
     return;
   }
   const counter = fn.local(valueType.i32);

@@ -1,5 +1,6 @@
 // Code for map kernels: loops over the collapsed dimensions, the innermost in vectors; all outputs of a vector are computed
 // before the first is stored, so that an output may replace an input.
+import type { AddressType } from "../memory/index.ts";
 import { Graph } from "./graph.ts";
 import { type Address, LaneEmitter } from "./lanes.ts";
 import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
@@ -15,10 +16,10 @@ const MAX_UNROLL = 4;
 /** How many vectors of this many instructions make one turn of a loop. */
 export const unrollOf = (cost: number): number => Math.max(1, Math.min(MAX_UNROLL, Math.floor(TURN_BUDGET / cost)));
 
-export function mapFunction(kernel: MapKernel): FunctionBuilder {
+export function mapFunction(kernel: MapKernel, addressType: AddressType): FunctionBuilder {
   checkMap(kernel);
   const { exprs, shape, inputs, dtypes = exprs.map(() => "f32" as const) } = kernel;
-  const fn = new FunctionBuilder(inputs.length + exprs.length);
+  const fn = new FunctionBuilder(inputs.length + exprs.length, addressType);
   if (shape.includes(0)) return fn;
   const own = broadcastStrides(shape, shape);
   const counter = fn.local(valueType.i32);

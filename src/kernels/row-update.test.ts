@@ -4,7 +4,7 @@ import { bindKernels, compileKernels } from "./compile.ts";
 import { evaluateRule } from "./evaluate.ts";
 import * as e from "./expr.ts";
 import type { RowUpdateKernel } from "./spec.ts";
-import { numbers } from "./testing.ts";
+import { numbers, type TestMemory, testMemories } from "./testing.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
 const [w, g] = [e.input(0), e.input(1)];
@@ -38,20 +38,20 @@ const rules: Readonly<Record<string, UpdateRule>> = {
 };
 
 const HEADER_BYTES = 16;
-const memory = new WebAssembly.Memory({ initial: 32, maximum: 65536, shared: true });
-const floats = new Float32Array(memory.buffer);
-const words = new Uint32Array(memory.buffer);
 
 /** Runs a rule over some rows of a table with a header in each row, and compares every word of it with the reference. */
-function check(rule: UpdateRule, dim: number, count: number, gap: number, seed: number): void {
+function check(space: TestMemory, rule: UpdateRule, dim: number, count: number, gap: number, seed: number): void {
+  const { memory, addressType, start: tableAt } = space;
+  const floats = new Float32Array(memory.buffer, tableAt);
+  const words = new Uint32Array(memory.buffer, tableAt);
   const lengths = [dim, ...rule.slots.map(({ perRow }) => (perRow ? 1 : dim))];
   const offsets = lengths.map(
     (_, i) => HEADER_BYTES / 4 + lengths.slice(0, i).reduce((sum, length) => sum + length + 1, 0),
   );
   const stride = 4 * Math.ceil((offsets.at(-1)! + lengths.at(-1)! + 1) / 4);
   const tableRows = 2 * count + 1;
-  const table = floats.subarray(16384, 16384 + stride * tableRows);
-  const gradientsAt = 16384 + table.length;
+  const table = floats.subarray(0, stride * tableRows);
+  const gradientsAt = table.length;
   const gradients = floats.subarray(gradientsAt, gradientsAt + count * (dim + gap));
   const handlesAt = gradientsAt + gradients.length;
   const scalarsAt = handlesAt + count;
@@ -64,7 +64,7 @@ function check(rule: UpdateRule, dim: number, count: number, gap: number, seed: 
   for (let u = 0; u < count; u++) {
     // Every third handle is blank; the others go down the table in steps of two.
     const start = stride * (tableRows - 1 - 2 * u);
-    words[handlesAt + u] = u % 3 === 2 ? 0 : (16384 + start) / 4;
+    words[handlesAt + u] = u % 3 === 2 ? 0 : (tableAt / 4 + start) / 4;
     if (u % 3 === 2) continue;
     const [weight, ...slots] = lengths.map((length, i) =>
       want.slice(start + offsets[i]!, start + offsets[i]! + length),
@@ -83,8 +83,9 @@ function check(rule: UpdateRule, dim: number, count: number, gap: number, seed: 
     slotOffsets: offsets.slice(1).map((offset) => 4 * offset),
     gradientStride: dim + gap,
   };
-  const [run] = bindKernels(compileKernels([kernel]), memory);
-  run!(4 * handlesAt, 4 * gradientsAt, count, ...rule.scalars.map((_, i) => 4 * (scalarsAt + i)));
+  const [run] = bindKernels(compileKernels([kernel], addressType), memory);
+  const pointer = (at: number): number => tableAt + 4 * at;
+  run!(pointer(handlesAt), pointer(gradientsAt), count, ...rule.scalars.map((_, i) => pointer(scalarsAt + i)));
   for (const [i, value] of want.entries()) {
     if (!(Math.abs(table[i]! - value) <= 4e-6 * (1 + Math.abs(value)))) {
       throw new Error(`word ${i % stride} of row ${Math.floor(i / stride)} is ${table[i]}, not ${value}`);
@@ -97,7 +98,7 @@ describe("row updates", () => {
     const dims = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(32, 63, 64, 65, 100, 131));
     fc.assert(
       fc.property(dims, fc.nat(9), fc.nat(3), fc.integer(), (dim, count, gap, seed) => {
-        check(rules[name]!, dim, count, gap, seed);
+        for (const space of testMemories) check(space, rules[name]!, dim, count, gap, seed);
       }),
       { numRuns: 60 },
     );

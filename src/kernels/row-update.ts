@@ -1,5 +1,6 @@
 // Code for row updates: one update rule over rows of a sparse table, addressed by handle. Rows of the usual sizes are
 // unrolled completely; the means over a row come first, then the elements, then the slots that a row has once.
+import type { AddressType } from "../memory/index.ts";
 import { Accumulators } from "./accumulate.ts";
 import { Graph, type NodeId, type OperandUse } from "./graph.ts";
 import { type Address, LaneEmitter } from "./lanes.ts";
@@ -23,12 +24,12 @@ const PER_LANE: OperandUse = { varies: true, level: 1 };
 
 const f32At = (pointer: number, offset: number): Address => ({ pointer, offset, bytes: 4 });
 
-export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
+export function rowUpdateFunction(kernel: RowUpdateKernel, addressType: AddressType): FunctionBuilder {
   checkRowUpdate(kernel);
   const { rule, dim, weightOffset, slotOffsets, gradientStride = dim } = kernel;
   const { slots, scalars } = rule;
-  const fn = new FunctionBuilder(SCALARS + scalars.length);
-  const row = fn.local(valueType.i32);
+  const fn = new FunctionBuilder(SCALARS + scalars.length, addressType);
+  const row = fn.address();
 
   const addresses = [
     f32At(row, weightOffset),
@@ -99,17 +100,12 @@ export function rowUpdateFunction(kernel: RowUpdateKernel): FunctionBuilder {
   };
 
   fn.block(() => {
-    fn.get(COUNT);
-    fn.leaveIfZero();
+    fn.leaveIfZero(COUNT);
     lanes.enter(0);
     fn.countDown(COUNT, () => {
       fn.block(() => {
-        fn.get(HANDLES);
-        fn.i32Load(0);
-        fn.i32(4);
-        fn.i32Shl();
-        fn.tee(row);
-        fn.leaveIfZero();
+        fn.loadHandle(HANDLES, row);
+        fn.leaveIfZero(row);
         lanes.enter(1);
         overRow(unrollOf(lanes.cost), (offset, count) => {
           lanes.vector(offset, count);

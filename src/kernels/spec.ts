@@ -36,15 +36,16 @@ export interface MapKernel {
 }
 
 /**
- * Sum or maximum over `axes` of `expr` of the inputs, broadcast together to `shape`. The output is dense f32 of the
- * remaining dimensions in order (kept dimensions of size 1 do not change its bytes). Over nothing: 0 or -Infinity.
+ * Sums or maxima over `axes` of `exprs[i]` of the inputs, broadcast together to `shape`, in one pass. Output i is dense f32
+ * of the remaining dimensions in order (kept dimensions of size 1 do not change its bytes). Over nothing: 0 or -Infinity.
  *
- * Call: `k(...inputPointers, outputPointer)`; the output overlaps no input.
+ * Call: `k(...inputPointers, ...outputPointers)`, followed by a pointer to `reduceScratch(kernel)` bytes, a multiple of 16,
+ * where it wants any; nothing that is written overlaps an input.
  */
 export interface ReduceKernel {
   readonly type: "reduce";
   readonly op: "sum" | "max";
-  readonly expr: Expr;
+  readonly exprs: readonly Expr[];
   readonly shape: readonly number[];
   readonly inputs: readonly KernelInput[];
   /** Dimensions of `shape` that vanish, each once, from 0; all of them for a full reduction. */

@@ -1,16 +1,37 @@
 // For the tests of this folder: runs a kernel on arrays, with guards around every tensor, and bounds what f32 arithmetic
 // may answer by interval arithmetic in float64.
+import type { AddressType } from "../memory/index.ts";
 import { bindKernels, compileKernels } from "./compile.ts";
 import { binaryReference, evaluate, unaryReference } from "./evaluate.ts";
 import type { Expr } from "./expr.ts";
 import { readFloats } from "./half.ts";
+import { reduceScratch } from "./reduce.ts";
 import { elementBytes, type Kernel, type RowUpdateKernel } from "./spec.ts";
 
 const PAGE = 65536;
 const GUARD_BYTES = 64;
 const GUARD = 0xde;
-const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });
-const end = memory.buffer.byteLength;
+
+/** A memory and from where on tests use it. */
+export interface TestMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly addressType: AddressType;
+  readonly start: number;
+}
+
+/** A small memory, and one whose addresses need more than 32 bits. */
+export const testMemories: readonly TestMemory[] = [
+  {
+    memory: new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true }),
+    addressType: "i32",
+    start: PAGE,
+  },
+  {
+    memory: new WebAssembly.Memory({ initial: 65600n, maximum: 262144n, shared: true, address: "i64" }),
+    addressType: "i64",
+    start: 2 ** 32,
+  },
+];
 
 export interface RunOptions {
   /** `over[i]` is the input whose memory output i shares. */
@@ -21,15 +42,37 @@ export interface RunOptions {
 
 type Elements = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
-/** Runs a map or reduce kernel and returns its outputs as f32 numbers. Throws if it writes outside of them. */
+/**
+ * Runs a map or reduce kernel and returns its outputs as f32 numbers.
+ * @throws Error if it writes outside of them, or if its builds for the two types of addresses differ in a bit.
+ */
 export function runKernel(
   kernel: Exclude<Kernel, RowUpdateKernel>,
   inputs: readonly Elements[],
   outputLengths: readonly number[],
-  { over = [], last }: RunOptions = {},
+  options: RunOptions = {},
 ): Float32Array[] {
+  const [first, ...others] = testMemories.map((space) => runIn(space, kernel, inputs, outputLengths, options));
+  const bitsOf = (values: Float32Array): Buffer => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+  for (const [i, values] of first!.entries()) {
+    for (const other of others) {
+      if (!bitsOf(values).equals(bitsOf(other[i]!)))
+        throw new Error(`output ${i} differs where addresses have 64 bits`);
+    }
+  }
+  return first!;
+}
+
+function runIn(
+  { memory, addressType, start }: TestMemory,
+  kernel: Exclude<Kernel, RowUpdateKernel>,
+  inputs: readonly Elements[],
+  outputLengths: readonly number[],
+  { over = [], last }: RunOptions,
+): Float32Array[] {
+  const end = memory.buffer.byteLength;
   const bytes = new Uint8Array(memory.buffer);
-  let next = PAGE;
+  let next = start;
   const used: [number, number][] = [];
   const place = (length: number, tensor: number): number => {
     const pointer = tensor === last ? end - length : next + GUARD_BYTES;
@@ -47,8 +90,9 @@ export function runKernel(
   for (const [i, data] of inputs.entries()) {
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), inputPointers[i]!);
   }
-  const [run] = bindKernels(compileKernels([kernel]), memory);
-  run!(...inputPointers, ...outputPointers);
+  const [run] = bindKernels(compileKernels([kernel], addressType), memory);
+  const scratch = kernel.type === "reduce" ? reduceScratch(kernel) : 0;
+  run!(...inputPointers, ...outputPointers, ...(scratch > 0 ? [place(scratch, -1)] : []));
   for (const [start, length] of used) {
     for (let i = 1; i <= GUARD_BYTES; i++) {
       if (bytes[start - i] !== GUARD) throw new Error(`a kernel wrote ${i} bytes in front of a tensor`);

@@ -60,9 +60,11 @@ export function checkMap({ exprs, inputs, shape }: MapKernel): void {
 }
 
 /** @throws RangeError or Error that names the expression, input or axis at fault */
-export function checkReduce({ expr, inputs, shape, axes }: ReduceKernel): void {
+export function checkReduce({ exprs, inputs, shape, axes }: ReduceKernel): void {
   checkInputs("a reduce kernel", inputs, shape);
-  checkExpr("the expression of a reduce kernel", expr, inputs.length, false);
+  for (const [i, expr] of exprs.entries()) {
+    checkExpr(`expression ${i} of a reduce kernel`, expr, inputs.length, false);
+  }
   for (const [i, axis] of axes.entries()) {
     if (!Number.isInteger(axis) || axis < 0 || axis >= shape.length || axes.indexOf(axis) !== i) {
       throw new RangeError(

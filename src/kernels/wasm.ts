@@ -1,10 +1,11 @@
-// A small writer of WebAssembly binaries: just the instructions that elementwise kernels need, one imported shared memory,
-// and functions from i32 parameters to nothing.
-
+// A small writer of WebAssembly functions from addresses to nothing: just the instructions that kernels need. For memories
+// above 4 GiB addresses are i64 in the code; the parameters are then f64, turned into i64 where a function starts, so that
+// callers pass plain numbers to both.
+import type { AddressType } from "../memory/index.ts";
 import { Bytes } from "./bytes.ts";
 
 /** Types of locals, by their code in the binary format. */
-export const valueType = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
+export const valueType = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 export type ValueType = (typeof valueType)[keyof typeof valueType];
 
 /** Opcodes of SIMD128 instructions that take vectors (and for shifts an i32) and give a vector. */
@@ -54,6 +55,13 @@ export const simd = {
 } as const;
 export type SimdOp = (typeof simd)[keyof typeof simd];
 
+// Opcodes of integer instructions by type.
+const integerOp = {
+  i32: { const: 0x41, eqz: 0x45, add: 0x6a },
+  i64: { const: 0x42, eqz: 0x50, add: 0x7c },
+} as const;
+const SATURATING_PREFIX = 0xfc;
+const I64_FROM_F64 = 0x06;
 const SIMD_PREFIX = 0xfd;
 const VOID_BLOCK = 0x40;
 
@@ -67,59 +75,74 @@ const wholeLoadOp: Readonly<Record<ElementBytes, number>> = { 1: 0x5c, 2: 0x04, 
 const loadLaneOp: Readonly<Record<ElementBytes, number>> = { 1: 0x54, 2: 0x55, 4: 0x56 };
 const storeLaneOp: Readonly<Record<LaneBytes, number>> = { 1: 0x58, 2: 0x59, 4: 0x5a, 8: 0x5b };
 
-/** The body of one function under construction. Parameters are i32 locals 0..parameters-1. */
+/** The body of one function under construction. Its parameters are the locals 0..parameters-1, each an address. */
 export class FunctionBuilder {
   readonly parameters: number;
+  readonly addressType: AddressType;
   readonly #code = new Bytes();
-  readonly #locals: ValueType[] = [];
+  /** The types of all locals, parameters included. */
+  readonly #locals: ValueType[];
+  /** What the binary adds to the number of a local: f64 parameters come before the i64 locals that hold them. */
+  readonly #shift: number;
 
-  constructor(parameters: number) {
+  constructor(parameters: number, addressType: AddressType) {
     this.parameters = parameters;
+    this.addressType = addressType;
+    this.#locals = new Array<ValueType>(parameters).fill(valueType[addressType]);
+    this.#shift = addressType === "i64" ? parameters : 0;
+    for (let i = 0; i < this.#shift; i++) {
+      this.#emit(0x20);
+      this.#code.unsigned(i);
+      this.#emit(SATURATING_PREFIX, I64_FROM_F64);
+      this.set(i);
+    }
   }
 
   local(type: ValueType): number {
-    return this.parameters + this.#locals.push(type) - 1;
+    return this.#locals.push(type) - 1;
+  }
+
+  /** A local that holds an address. */
+  address(): number {
+    return this.local(valueType[this.addressType]);
   }
 
   get(local: number): void {
     this.#emit(0x20);
-    this.#code.unsigned(local);
+    this.#code.unsigned(this.#shift + local);
   }
 
   set(local: number): void {
     this.#emit(0x21);
-    this.#code.unsigned(local);
+    this.#code.unsigned(this.#shift + local);
   }
 
   tee(local: number): void {
     this.#emit(0x22);
-    this.#code.unsigned(local);
+    this.#code.unsigned(this.#shift + local);
   }
 
   i32(value: number): void {
-    this.#emit(0x41);
-    this.#code.signed(value);
+    this.#emit(integerOp.i32.const);
+    this.#code.signed(value | 0);
   }
 
   i32Add(): void {
-    this.#emit(0x6a);
+    this.#emit(integerOp.i32.add);
   }
 
-  i32Shl(): void {
-    this.#emit(0x74);
+  /** Puts into an address local 16 times the u32 that another one points to. */
+  loadHandle(pointer: number, into: number): void {
+    this.get(pointer);
+    if (this.addressType === "i32") this.#emit(0x28, 2, 0, 0x41, 4, 0x74);
+    else this.#emit(0x35, 2, 0, 0x42, 4, 0x86);
+    this.set(into);
   }
 
-  i32Load(offset: number): void {
-    this.#emit(0x28, 2);
-    this.#code.unsigned(offset);
-  }
-
-  /** `local += amount`; nothing where the amount is 0. */
+  /** `local += amount`, for an integer local; nothing where the amount is 0. */
   increment(local: number, amount: number): void {
     if (amount === 0) return;
-    this.get(local);
-    this.i32(amount);
-    this.i32Add();
+    this.#pushSum(local, amount);
     this.set(local);
   }
 
@@ -130,19 +153,19 @@ export class FunctionBuilder {
     this.#emit(0x0b);
   }
 
-  /** Takes an i32 and leaves the innermost block if it is 0. */
-  leaveIfZero(): void {
-    this.#emit(0x45, 0x0d, 0);
+  /** Leaves the innermost block if an integer local is 0. */
+  leaveIfZero(local: number): void {
+    this.get(local);
+    this.#emit(this.#integerOp(local).eqz, 0x0d, 0);
   }
 
-  /** Runs `body` until the counter, lowered by one after each turn, is 0; at least once. */
+  /** Runs `body` until the counter, an integer local lowered by one after each turn, is 0; at least once. */
   countDown(counter: number, body: () => void): void {
     this.#emit(0x03, VOID_BLOCK);
     body();
-    this.get(counter);
-    this.i32(-1);
-    this.i32Add();
+    this.#pushSum(counter, -1);
     this.tee(counter);
+    if (this.#integerOp(counter) === integerOp.i64) this.#emit(0x50, 0x45);
     this.#emit(0x0d, 0, 0x0b);
   }
 
@@ -226,7 +249,7 @@ export class FunctionBuilder {
   /** The function's entry in the code section. */
   finish(): Uint8Array {
     const runs: { type: ValueType; count: number }[] = [];
-    for (const type of this.#locals) {
+    for (const type of this.#locals.slice(this.parameters - this.#shift)) {
       const last = runs.at(-1);
       if (last?.type === type) last.count++;
       else runs.push({ type, count: 1 });
@@ -246,6 +269,18 @@ export class FunctionBuilder {
     for (const byte of bytes) this.#code.byte(byte);
   }
 
+  #integerOp(local: number): (typeof integerOp)[AddressType] {
+    return integerOp[this.#locals[local] === valueType.i64 ? "i64" : "i32"];
+  }
+
+  #pushSum(local: number, amount: number): void {
+    const op = this.#integerOp(local);
+    this.get(local);
+    this.#emit(op.const);
+    this.#code.signed(op === integerOp.i32 ? amount | 0 : amount);
+    this.#emit(op.add);
+  }
+
   #memory(op: number, offset: number, align: ElementBytes): void {
     this.#emit(SIMD_PREFIX, op, Math.log2(align));
     this.#code.unsigned(offset);
@@ -255,52 +290,4 @@ export class FunctionBuilder {
     this.#memory(op, offset, align);
     this.#emit(lane);
   }
-}
-
-/** Writes section `id` with one entry for each item. */
-function section<T>(
-  out: Bytes,
-  id: number,
-  items: readonly T[],
-  write: (entry: Bytes, item: T, i: number) => void,
-): void {
-  const body = new Bytes();
-  body.unsigned(items.length);
-  for (const [i, item] of items.entries()) write(body, item, i);
-  out.byte(id);
-  out.sized(body.written);
-}
-
-const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
-const SHARED_WITH_MAXIMUM = 0x03;
-const MAX_PAGES = 65536;
-
-/** A module that imports `env.memory` (shared, at most 65536 pages) and exports each function under its name. */
-export function assemble(
-  functions: readonly { readonly name: string; readonly body: FunctionBuilder }[],
-): Uint8Array<ArrayBuffer> {
-  const arities = [...new Set(functions.map(({ body }) => body.parameters))];
-  const out = new Bytes();
-  out.append(HEADER);
-  section(out, 1, arities, (entry, arity) => {
-    entry.byte(0x60);
-    entry.sized(new Uint8Array(arity).fill(valueType.i32));
-    entry.byte(0);
-  });
-  section(out, 2, ["memory"], (entry, name) => {
-    entry.text("env");
-    entry.text(name);
-    entry.byte(0x02);
-    entry.byte(SHARED_WITH_MAXIMUM);
-    entry.unsigned(1);
-    entry.unsigned(MAX_PAGES);
-  });
-  section(out, 3, functions, (entry, { body }) => entry.unsigned(arities.indexOf(body.parameters)));
-  section(out, 7, functions, (entry, { name }, i) => {
-    entry.text(name);
-    entry.byte(0x00);
-    entry.unsigned(i);
-  });
-  section(out, 10, functions, (entry, { body }) => entry.sized(body.finish()));
-  return out.written;
 }

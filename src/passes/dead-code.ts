@@ -1,9 +1,10 @@
 // Removes ops, and outputs of maps, that neither an output of the program nor an effect depends on.
-import type { FloatType, Op, Program, ValueId } from "../program/ir.ts";
+import { type FloatType, type Op, type OpOf, type Program, sameShape, type ValueId } from "../program/ir.ts";
 import { typed } from "../program/ops/broadcast.ts";
 import { writtenValues } from "../program/ops/catalogue.ts";
+import { reducedExprs } from "../program/ops/map.ts";
 import { compact } from "./edit.ts";
-import { normalize } from "./operands.ts";
+import { normalize, spanOf } from "./operands.ts";
 
 /** Inputs, parameters and tables stay, read or not: they are the program's interface. */
 export function eliminateDeadCode(program: Program): Program {
@@ -16,7 +17,7 @@ export function eliminateDeadCode(program: Program): Program {
       changed = true;
       continue;
     }
-    const left = op.kind === "map" ? dropOutputs(program, op, needed) : op;
+    const left = op.kind === "map" || op.kind === "reduce" ? dropOutputs(program, op, needed) : op;
     if (left !== op) changed = true;
     for (const id of left.inputs) needed.add(id);
     kept.push(left);
@@ -24,11 +25,16 @@ export function eliminateDeadCode(program: Program): Program {
   return changed ? compact({ ...program, ops: kept.reverse() }) : program;
 }
 
-function dropOutputs(program: Program, op: Extract<Op, { kind: "map" }>, needed: ReadonlySet<ValueId>): Op {
+function dropOutputs(program: Program, op: OpOf<"map"> | OpOf<"reduce">, needed: ReadonlySet<ValueId>): Op {
   const live = op.outputs.flatMap((id, k) => (needed.has(id) ? [k] : []));
   if (live.length === op.outputs.length) return op;
-  const { exprs, inputs } = normalize({ exprs: live.map((k) => op.attrs.exprs[k]!), inputs: op.inputs });
+  const all = op.kind === "map" ? op.attrs.exprs : reducedExprs(op.attrs);
+  const { exprs, inputs } = normalize({ exprs: live.map((k) => all[k]!), inputs: op.inputs });
   const outputs = live.map((k) => op.outputs[k]!);
+  if (op.kind === "reduce") {
+    const spans = sameShape(spanOf(program, inputs), spanOf(program, op.inputs));
+    return spans ? { ...op, inputs, outputs, attrs: { ...op.attrs, exprs } } : op;
+  }
   const { shape } = program.values[outputs[0]!]!;
   const dtypes = outputs.map((id) => program.values[id]!.dtype as FloatType);
   return { ...op, inputs, outputs, attrs: { exprs, shape, ...typed(dtypes) } };

@@ -1,19 +1,11 @@
 // Constant folding: simplifies expressions, and writes values that are one number into the expressions that read them.
-import { constant, type Expr } from "../kernels/expr.ts";
+import { constant } from "../kernels/expr.ts";
 import { mapInputs, simplify } from "../program/expr-tools.ts";
-import {
-  type FloatType,
-  type Op,
-  type Program,
-  type Shape,
-  sameShape,
-  type TensorType,
-  type ValueId,
-} from "../program/ir.ts";
-import { broadcastShapes, typed } from "../program/ops/broadcast.ts";
-import { stores } from "../program/ops/map.ts";
+import { type FloatType, type Op, type Program, sameShape, type TensorType, type ValueId } from "../program/ir.ts";
+import { typed } from "../program/ops/broadcast.ts";
+import { reducedExprs, stores } from "../program/ops/map.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
-import { type Arithmetic, normalize } from "./operands.ts";
+import { type Arithmetic, normalize, spanOf } from "./operands.ts";
 
 export function foldConstants(program: Program): Program {
   const constants = new Map<ValueId, number>();
@@ -42,10 +34,9 @@ export function foldConstants(program: Program): Program {
         return { ...op, inputs, attrs: { exprs, shape, ...typed(op.attrs.dtypes ?? []) } };
       }
       case "reduce": {
-        const expr = op.attrs.expr ?? ({ op: "input", index: 0 } satisfies Expr);
-        const folded = fold({ exprs: [expr], inputs: op.inputs }, constants);
+        const folded = fold({ exprs: reducedExprs(op.attrs), inputs: op.inputs }, constants);
         if (!sameShape(spanOf(program, folded.inputs), spanOf(program, op.inputs))) return op;
-        return { ...op, inputs: folded.inputs, attrs: { ...op.attrs, expr: folded.exprs[0]! } };
+        return { ...op, inputs: folded.inputs, attrs: { ...op.attrs, exprs: folded.exprs } };
       }
       case "update": {
         const targets = op.attrs.targets.map((target) => op.inputs[target]!);
@@ -65,9 +56,6 @@ export function foldConstants(program: Program): Program {
   });
   return eliminateDeadCode({ ...program, ops });
 }
-
-const spanOf = (program: Program, inputs: readonly ValueId[]): Shape =>
-  broadcastShapes(inputs.map((id) => program.values[id]!.shape));
 
 function fold(
   { exprs, inputs }: Arithmetic,

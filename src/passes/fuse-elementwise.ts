@@ -3,10 +3,11 @@
 import type { Expr } from "../kernels/expr.ts";
 import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
-import { broadcastShapes, typed } from "../program/ops/broadcast.ts";
+import { typed } from "../program/ops/broadcast.ts";
+import { reducedExprs } from "../program/ops/map.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { Draft } from "./edit.ts";
-import { type Arithmetic, inline } from "./operands.ts";
+import { type Arithmetic, inline, spanOf } from "./operands.ts";
 
 /** Beyond these, a kernel runs out of registers and gains nothing by growing. */
 const limits = { operands: 12, nodes: 96, treeNodes: 600, broadcastNodes: 6 } as const;
@@ -87,7 +88,7 @@ function asStored({ program }: Draft, id: ValueId, expr: Expr): Expr {
 }
 
 function arithmeticOf(op: Elementwise): Arithmetic {
-  if (op.kind === "reduce") return { exprs: [op.attrs.expr ?? { op: "input", index: 0 }], inputs: op.inputs };
+  if (op.kind === "reduce") return { exprs: reducedExprs(op.attrs), inputs: op.inputs };
   return { exprs: op.attrs.exprs, inputs: op.inputs };
 }
 
@@ -104,8 +105,7 @@ function withArithmetic(
     case "update":
       return { ...op, inputs, attrs: { exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
     case "reduce": {
-      const span = broadcastShapes(inputs.map((id) => program.values[id]!.shape));
-      return sameShape(span, loop) ? { ...op, inputs, attrs: { ...op.attrs, expr: exprs[0]! } } : undefined;
+      return sameShape(spanOf(program, inputs), loop) ? { ...op, inputs, attrs: { ...op.attrs, exprs } } : undefined;
     }
   }
 }
@@ -113,7 +113,7 @@ function withArithmetic(
 /** The shape that the op loops over. */
 function loopShape(program: Program, op: Elementwise): Shape {
   if (op.kind === "map") return program.values[op.outputs[0]!]!.shape;
-  return broadcastShapes(op.inputs.map((id) => program.values[id]!.shape));
+  return spanOf(program, op.inputs);
 }
 
 /** Bounds the tree, which repeats shared parts, before the distinct nodes are counted. */

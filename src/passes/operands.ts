@@ -1,7 +1,12 @@
 // Expressions over operand lists: inlining one into another, merging equal operands and dropping unread ones.
 import { type Expr, input } from "../kernels/expr.ts";
 import { inputsOf, mapInputs } from "../program/expr-tools.ts";
-import type { ValueId } from "../program/ir.ts";
+import type { Program, Shape, ValueId } from "../program/ir.ts";
+import { broadcastShapes } from "../program/ops/broadcast.ts";
+
+/** The shape that values span together. */
+export const spanOf = (program: Program, ids: readonly ValueId[]): Shape =>
+  broadcastShapes(ids.map((id) => program.values[id]!.shape));
 
 export interface Arithmetic {
   readonly exprs: readonly Expr[];

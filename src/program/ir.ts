@@ -58,11 +58,12 @@ export interface OpAttrs {
     readonly dtypes?: readonly FloatType[];
     readonly derivatives?: readonly (readonly Expr[])[];
   };
+  /** One output per expression of the broadcast inputs, all in one pass; by default the only one is input 0. Always f32. */
   readonly reduce: {
     readonly op: "sum" | "max";
     readonly axes: readonly number[];
     readonly keepDims: boolean;
-    readonly expr?: Expr;
+    readonly exprs?: readonly Expr[];
   };
   readonly matmul: {
     readonly transposeA: boolean;

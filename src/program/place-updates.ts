@@ -83,7 +83,7 @@ function rowMeans(
       if (old !== undefined) return old;
       const { inputs, expr: body } = narrow(operands, node.x);
       const axes = builder.typeOf(operands[0]!).shape.map((_, axis) => axis);
-      const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, expr: body });
+      const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, exprs: [body] });
       const [mean] = builder.emit("map", [sum!], { exprs: [mul(input(0), constant(1 / size))] });
       const replacement = input(operands.length + values.length);
       values.push(mean!);

@@ -1,6 +1,7 @@
 // A program as text, one op a line: what DEBUG shows before and after each pass.
 import { formatExpr } from "./expr-tools.ts";
 import { formatType, type Init, type Op, type Program, sizeOf, type ValueId } from "./ir.ts";
+import { reducedExprs } from "./ops/map.ts";
 
 /** Readable, stable text; not meant to be parsed. */
 export function print(program: Program): string {
@@ -37,8 +38,8 @@ function formatOp(op: Op, name: (id: ValueId) => string): string {
         .map((expr, i) => `${operand(op.attrs.targets[i]!)} ← ${formatExpr(expr, operand)}`)
         .join(", ")}`;
     case "reduce": {
-      const body = op.attrs.expr === undefined ? operand(0) : formatExpr(op.attrs.expr, operand);
-      return `reduce ${op.attrs.op} ${body} axes=[${op.attrs.axes.join(",")}]${op.attrs.keepDims ? " keepDims" : ""}`;
+      const body = reducedExprs(op.attrs).map((expr) => formatExpr(expr, operand));
+      return `reduce ${op.attrs.op} ${body.join(", ")} axes=[${op.attrs.axes.join(",")}]${op.attrs.keepDims ? " keepDims" : ""}`;
     }
     default: {
       const attrs = Object.entries(op.attrs).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`);

@@ -1,5 +1,5 @@
 // map, reduce and update: the kernels that the expression compiler generates for a plan.
-import type { Expr, Kernel, KernelInput } from "../../kernels/index.ts";
+import { type Expr, type Kernel, type KernelInput, type ReduceKernel, reduceScratch } from "../../kernels/index.ts";
 import { check, checkArity, checkType, normalizeAxis, type OpSignature, sizeOf, type TensorType } from "../tensor.ts";
 import { type BindOp, call } from "./op.ts";
 
@@ -42,8 +42,9 @@ const kernelSpecs = {
     return { type: "map", exprs, shape, inputs: op.inputs.map((input) => kernelInput(op, input)), dtypes };
   },
 
-  reduce(op: OpSignature): Kernel {
-    checkArity(op, [1, Number.POSITIVE_INFINITY], 1);
+  reduce(op: OpSignature): ReduceKernel {
+    const exprs = (op.attrs.exprs as readonly Expr[] | undefined) ?? [{ op: "input", index: 0 }];
+    checkArity(op, [1, Number.POSITIVE_INFINITY], exprs.length);
     const shape = broadcast(
       op,
       op.inputs.map((input) => input.shape),
@@ -52,10 +53,9 @@ const kernelSpecs = {
     check(op, reduction === "sum" || reduction === "max", `op must be sum or max, got ${JSON.stringify(reduction)}`);
     const axes = (op.attrs.axes as readonly number[]).map((axis) => normalizeAxis(op, axis, shape.length));
     const kept = shape.flatMap((extent, axis) => (!axes.includes(axis) ? [extent] : op.attrs.keepDims ? [1] : []));
-    checkType(op, "the output", op.outputs[0]!, "f32", kept);
-    const expr = (op.attrs.expr as Expr | undefined) ?? ({ op: "input", index: 0 } as const);
+    for (const [i, output] of op.outputs.entries()) checkType(op, `output ${i}`, output, "f32", kept);
     const inputs = op.inputs.map((input) => kernelInput(op, input));
-    return { type: "reduce", op: reduction, expr, shape, inputs, axes };
+    return { type: "reduce", op: reduction, exprs, shape, inputs, axes };
   },
 
   update(op: OpSignature): Kernel {
@@ -80,10 +80,13 @@ export function elementwiseKernel(op: OpSignature): Kernel | undefined {
   return Object.hasOwn(kernelSpecs, op.kind) ? kernelSpecs[op.kind as ElementwiseKind](op) : undefined;
 }
 
-const bindElementwise: BindOp = ({ instruction, inputs, outputs, kernels }) => {
+/** Bytes of scratch memory for the totals of a reduction. */
+export const reduceScratchBytes = (op: OpSignature): number => reduceScratch(kernelSpecs.reduce(op));
+
+const bindElementwise: BindOp = ({ instruction, inputs, outputs, scratch, kernels }) => {
   const targets = instruction.attrs.targets as readonly number[] | undefined;
   const written = instruction.kind === "update" ? targets!.map((target) => inputs[target]!) : outputs;
-  return [call(kernels[0]!, ...inputs, ...written)];
+  return [call(kernels[0]!, ...inputs, ...written, ...(scratch === 0 ? [] : [scratch]))];
 };
 
 export const elementwiseOps: Readonly<Record<ElementwiseKind, BindOp>> = {

@@ -131,7 +131,7 @@ describe("reductions", () => {
     for (const op of ["sum", "max"] as const) {
       checkFunction(
         ({ x, y }) =>
-          x.emit("reduce", [x, y], { op, axes: [1], keepDims: false, expr: e.mul(e.exp(e.input(0)), e.input(1)) }),
+          x.emit("reduce", [x, y], { op, axes: [1], keepDims: false, exprs: [e.mul(e.exp(e.input(0)), e.input(1))] }),
         { inputs: { x: f32(2, 3, 2), y: f32(3, 1) }, seed: 3, low: 0.1 },
       );
     }

@@ -1,12 +1,12 @@
 // Elementwise arithmetic over broadcast inputs, and its reductions. The arithmetic is an expression; its gradient is
 // derived from it, so each elementwise op of the library is one expression and nothing else.
 import { evaluate } from "../../kernels/evaluate.ts";
-import { constant, div, type Expr, eq, input, mul } from "../../kernels/expr.ts";
+import { add, constant, div, type Expr, eq, input, mul } from "../../kernels/expr.ts";
 import { roundTo } from "../../kernels/half.ts";
 import { derivative, reuseOutput } from "../derivative.ts";
 import { ShapeError } from "../errors.ts";
 import { inputsOf, isConstant, mapInputs, simplify, some } from "../expr-tools.ts";
-import { type FloatType, type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
+import { type FloatType, type OpAttrs, type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
 import { broadcastAxes, broadcastIndex, broadcastShapes, cast, keptShape, reshaped, typed } from "./broadcast.ts";
 import {
   expectAxis,
@@ -52,39 +52,46 @@ export const map: OpDefinition<"map"> = {
   },
 };
 
+/** What a reduction adds up, or takes the maximum of: one expression for each output. */
+export const reducedExprs = ({ exprs }: Pick<OpAttrs["reduce"], "exprs">): readonly Expr[] => exprs ?? [input(0)];
+
 export const reduce: OpDefinition<"reduce"> = {
-  infer(inputs, { axes, keepDims, expr }) {
-    expectArithmetic(inputs, [expr ?? input(0)]);
+  infer(inputs, { axes, keepDims, ...attrs }) {
+    const exprs = reducedExprs(attrs);
+    expectArithmetic(inputs, exprs);
     const shape = broadcastShapes(inputs.map((type) => type.shape));
     for (const axis of axes) expectAxis(axis, shape.length);
     if (new Set(axes).size !== axes.length) throw new ShapeError(`axes [${axes.join(",")}] repeat`);
-    if (expr !== undefined && some(expr, (node) => node.op === "uniform")) {
+    if (exprs.some((expr) => some(expr, (node) => node.op === "uniform"))) {
       throw new ShapeError("a reduction has no random numbers; draw them in a map");
     }
-    return [f32(...(keepDims ? keptShape(shape, axes) : shape.filter((_, axis) => !axes.includes(axis))))];
+    const result = keepDims ? keptShape(shape, axes) : shape.filter((_, axis) => !axes.includes(axis));
+    return exprs.map(() => f32(...result));
   },
 
   gradient({ op, builder, outputGradients, needs }) {
     const { attrs } = op;
-    const expr = attrs.expr ?? input(0);
     const shape = broadcastShapes(op.inputs.map((id) => builder.typeOf(id).shape));
     const kept = keptShape(shape, attrs.axes);
-    const operands = [...op.inputs, aligned(builder, outputGradients[0]!, kept)];
-    let share: Expr = input(op.inputs.length);
-    if (attrs.op === "max") {
-      // Elements that tie for the maximum share its gradient evenly.
-      const y = aligned(builder, op.outputs[0]!, kept);
-      const tied = eq(expr, input(op.inputs.length));
-      const ties = builder.emit("reduce", [...op.inputs, y], {
-        op: "sum",
-        axes: attrs.axes,
-        keepDims: true,
-        expr: tied,
-      });
-      operands.push(y, ties[0]!);
-      share = mul(eq(expr, input(op.inputs.length + 1)), div(share, input(op.inputs.length + 2)));
+    const operands = [...op.inputs];
+    const operand = (id: ValueId): Expr => input(operands.push(aligned(builder, id, kept)) - 1);
+    const terms: Expr[] = op.inputs.map(() => constant(0));
+    for (const [k, expr] of reducedExprs(attrs).entries()) {
+      const gradient = outputGradients[k];
+      if (gradient === undefined) continue;
+      let share = operand(gradient);
+      if (attrs.op === "max") {
+        // Elements that tie for the maximum share its gradient evenly.
+        const y = aligned(builder, op.outputs[k]!, kept);
+        const tied = eq(expr, input(op.inputs.length));
+        const counting = { op: "sum", axes: attrs.axes, keepDims: true, exprs: [tied] } as const;
+        const [ties] = builder.emit("reduce", [...op.inputs, y], counting);
+        share = mul(eq(expr, operand(y)), div(share, operand(ties!)));
+      }
+      for (const i of op.inputs.keys()) {
+        if (needs[i]) terms[i] = simplify(add(terms[i]!, mul(share, derivative(expr, i))));
+      }
     }
-    const terms = op.inputs.map((_, i) => (needs[i] ? simplify(mul(share, derivative(expr, i))) : constant(0)));
     return spread(builder, op.inputs, terms, operands, shape);
   },
 
@@ -92,12 +99,14 @@ export const reduce: OpDefinition<"reduce"> = {
     const shape = broadcastShapes(inputs.map((array) => array.shape));
     const target = broadcastIndex(keptShape(shape, attrs.axes), shape);
     const read = reader(inputs, shape);
-    const out = numbers(outputs[0]);
-    if (attrs.op === "max") out.fill(Number.NEGATIVE_INFINITY);
-    for (let i = 0; i < sizeOf(shape); i++) {
-      const x = evaluate(attrs.expr ?? input(0), read(i), { counter: i });
-      const o = target(i);
-      out[o] = attrs.op === "sum" ? out[o]! + x : Math.max(out[o]!, x);
+    for (const [k, expr] of reducedExprs(attrs).entries()) {
+      const out = numbers(outputs[k]);
+      if (attrs.op === "max") out.fill(Number.NEGATIVE_INFINITY);
+      for (let i = 0; i < sizeOf(shape); i++) {
+        const x = evaluate(expr, read(i), { counter: i });
+        const o = target(i);
+        out[o] = attrs.op === "sum" ? out[o]! + x : Math.max(out[o]!, x);
+      }
     }
   },
 };
@@ -209,7 +218,7 @@ function reduceTerm(
   const joint = broadcastShapes(inputs.map((id) => builder.typeOf(id).shape));
   const random = some(term, (node) => node.op === "uniform");
   if (axes.length > 0 && sameShape(joint, shape) && !random) {
-    const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, expr: exprs[0]! });
+    const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, exprs });
     return reshaped(builder, sum!, target);
   }
   const [value] = builder.emit("map", inputs, { exprs, shape });
