@@ -1,6 +1,7 @@
 // Preparing a plan on the main thread: everything that must be compiled is compiled once, and the result can be posted
 // to every trainer thread.
 import { type CompiledKernels, compileKernels, type Kernel, type UpdateRule } from "../kernels/index.ts";
+import type { AddressType } from "../memory/index.ts";
 import type { TableLayout } from "../table/index.ts";
 import { debugLevel, printInstructions } from "./debug.ts";
 import { elementwiseKernel } from "./ops/elementwise.ts";
@@ -20,6 +21,8 @@ export interface Prepared {
 }
 
 export interface PrepareOptions {
+  /** That of the heap on which the plan will run; default `i32`. */
+  readonly addressType?: AddressType;
   /** Layouts of the tables that the plan updates. */
   readonly layouts?: Readonly<Record<string, TableLayout>>;
   /** Update rules by table and field. */
@@ -31,7 +34,7 @@ export interface PrepareOptions {
  * @throws InstructionError when an instruction's shapes do not fit its kind, or a table's layout or rule is missing.
  */
 export function prepare(plan: Plan, options: PrepareOptions = {}): Prepared {
-  const { layouts = {}, rules = {} } = options;
+  const { addressType, layouts = {}, rules = {} } = options;
   const all: Kernel[] = [];
   if (debugLevel() >= 1) printInstructions(plan);
   const kernels = plan.instructions.map((instruction) => {
@@ -39,5 +42,5 @@ export function prepare(plan: Plan, options: PrepareOptions = {}): Prepared {
     const own = elementwise === undefined ? rowUpdateKernels(instruction, layouts, rules) : [elementwise];
     return own.map((kernel) => all.push(kernel) - 1);
   });
-  return { plan, compiled: compileKernels(all), kernels, rules };
+  return { plan, compiled: compileKernels(all, addressType), kernels, rules };
 }

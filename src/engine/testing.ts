@@ -100,7 +100,7 @@ export class Bench {
     this.heap = options.heap;
     this.arena = options.arena ?? this.heap.alloc(plan.arenaBytes);
     this.shared = options.shared ?? this.heap.alloc(plan.sharedBytes);
-    this.executable = bind(prepare(plan, options), {
+    this.executable = bind(prepare(plan, { addressType: options.heap.addressType, ...options }), {
       provider: plainProvider(this.heap),
       ...options,
       arena: this.arena,

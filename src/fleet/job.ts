@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { type ProviderDescription, type ProviderName, selectProvider } from "../engine/providers/index.ts";
-import { Heap } from "../memory/index.ts";
+import { Heap, MAX_HEAP_BYTES } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import { TrainerPool } from "./pool.ts";
 import { Trainer, type TrainerOptions } from "./trainer.ts";
@@ -12,12 +12,15 @@ const initSchema = z.strictObject({
   threads: z.number().int().min(1).max(1024).optional(),
   /** What multiplies matrices: `auto` takes oneDNN where the system has it, else WASM. */
   engine: z.enum(["auto", "onednn", "wasm"]).default("auto"),
-  /** The most memory that parameters, tables and batches may take; default and limit 4 GiB. */
+  /**
+   * The most memory that parameters, tables and batches may take; default 4 GiB, limit 16 GiB. Above 4 GiB addresses have 64
+   * bits, which costs WASM matrix products speed (docs/engine.md).
+   */
   maxBytes: z
     .number()
     .int()
     .min(16 * 2 ** 20)
-    .max(2 ** 32)
+    .max(MAX_HEAP_BYTES)
     .default(2 ** 32),
 });
 

@@ -127,12 +127,13 @@ function sort<T>(items: usize, scratch: usize, n: i32, counts: usize): usize {
   return from;
 }
 
-export function sortKeys(items: usize, scratch: usize, n: i32, counts: usize): usize {
-  return sort<u32>(items, scratch, n, counts);
+/** `sort`; whether the sorted items lie in `scratch`. */
+export function sortKeys(items: usize, scratch: usize, n: i32, counts: usize): bool {
+  return sort<u32>(items, scratch, n, counts) == scratch;
 }
 
-export function sortWeighted(items: usize, scratch: usize, n: i32, counts: usize): usize {
-  return sort<u64>(items, scratch, n, counts);
+export function sortWeighted(items: usize, scratch: usize, n: i32, counts: usize): bool {
+  return sort<u64>(items, scratch, n, counts) == scratch;
 }
 
 // @ts-ignore: decorator
@@ -188,7 +189,7 @@ export function areaWeighted(positives: usize, positiveCount: i32, negatives: us
 }
 
 /**
- * Copies rows of weight above 0 to the end of a block (u32 next, u32 used, at 64: f32 scores [capacity], labels, weights),
+ * Copies rows of weight above 0 to the end of a block (u32 next / 64, u32 used, at 64: f32 scores [capacity], labels, weights),
  * from row `from` on until the block is full. Gives the first row not taken.
  */
 export function append(block: usize, capacity: i32, scores: usize, labels: usize, weights: usize, from: i32, n: i32): i32 {

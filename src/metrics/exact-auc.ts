@@ -1,5 +1,5 @@
 // The exact AUC of scores that lie in the heap, and of JavaScript arrays: radix sort, ties half, weights.
-import { Heap, instantiate } from "../memory/index.ts";
+import { Heap, instantiate, MAX_HEAP_BYTES } from "../memory/index.ts";
 
 /** Samples in the heap, f32 [n] each; `weights` 0 means all 1. Pointers are byte offsets. */
 export interface ScoreSegment {
@@ -13,8 +13,8 @@ interface ExactAucKernel {
   inspectWeights(state: number, weights: number, n: number): void;
   partitionKeys(...args: PartitionArguments): void;
   partitionWeighted(...args: PartitionArguments): void;
-  sortKeys(items: number, scratch: number, n: number, counts: number): number;
-  sortWeighted(items: number, scratch: number, n: number, counts: number): number;
+  sortKeys(items: number, scratch: number, n: number, counts: number): boolean;
+  sortWeighted(items: number, scratch: number, n: number, counts: number): boolean;
   areaKeys(positives: number, positiveCount: number, negatives: number, negativeCount: number): number;
   areaWeighted(positives: number, positiveCount: number, negatives: number, negativeCount: number): number;
 }
@@ -72,8 +72,9 @@ export function segmentsAuc(heap: Heap, segments: Iterable<ScoreSegment>): numbe
     }
     if (positives === 0 || negatives === 0) return Number.NaN;
     const negativeItems = items + (capacity - negatives) * itemBytes;
-    const sortedPositives = sort(items, scratch, positives, counts) >>> 0;
-    const sortedNegatives = sort(negativeItems, scratch + positives * itemBytes, negatives, counts) >>> 0;
+    const negativeScratch = scratch + positives * itemBytes;
+    const sortedPositives = sort(items, scratch, positives, counts) ? scratch : items;
+    const sortedNegatives = sort(negativeItems, negativeScratch, negatives, counts) ? negativeScratch : negativeItems;
     return area(sortedPositives, positives, sortedNegatives, negatives);
   } finally {
     heap.free(state);
@@ -121,7 +122,7 @@ export function withSamplesInHeap<T>(
   }
   const bytes = n * (12 + extraBytes) + (1 << 20);
   if (bytes <= SHARED_BYTES) sharedHeap ??= Heap.create({ maxBytes: SHARED_BYTES });
-  const heap = bytes <= SHARED_BYTES ? sharedHeap! : Heap.create({ maxBytes: Math.min(2 ** 32, bytes) });
+  const heap = bytes <= SHARED_BYTES ? sharedHeap! : Heap.create({ maxBytes: Math.min(MAX_HEAP_BYTES, bytes) });
   const block = heap.alloc(12 * n);
   const copy = (array: Float32Array, place: number): number => {
     heap.f32(block + 4 * n * place, n).set(array);

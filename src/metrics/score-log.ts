@@ -7,7 +7,7 @@ import type { BinaryMetrics } from "./types.ts";
 
 /** Plain data by which another thread attaches. */
 export interface ScoreLogHandle {
-  /** u32 pairs by thread: the first block of its list. */
+  /** A u32 by thread: where the first block of its list is. Such words hold addresses / 64, 0 for none. */
   readonly heads: number;
   readonly threads: number;
 }
@@ -22,6 +22,8 @@ interface AppendKernel {
   append(block: number, capacity: number, x: number, y: number, w: number, from: number, n: number): number;
 }
 
+/** What blocks start at a multiple of, so that their addresses fit into a u32. */
+const ADDRESS_UNIT = 64;
 const BLOCK_SAMPLES = 32_768;
 const BLOCK_HEADER = 64;
 const BLOCK_BYTES = BLOCK_HEADER + 3 * 4 * BLOCK_SAMPLES;
@@ -60,7 +62,7 @@ export class ScoreLog {
     let last = 0;
     const grow = (): void => {
       const block = heap.alloc(BLOCK_BYTES);
-      heap.u32(last === 0 ? head : last, 1)[0] = block;
+      heap.u32(last === 0 ? head : last, 1)[0] = block / ADDRESS_UNIT;
       last = block;
     };
     return {
@@ -104,10 +106,10 @@ export class ScoreLog {
   #blocks(): number[] {
     const blocks: number[] = [];
     for (let thread = 0; thread < this.handle.threads; thread++) {
-      let block = this.#heap.u32(this.#head(thread), 1)[0]!;
-      while (block !== 0) {
-        blocks.push(block);
-        block = this.#heap.u32(block, 1)[0]!;
+      let word = this.#heap.u32(this.#head(thread), 1)[0]!;
+      while (word !== 0) {
+        blocks.push(word * ADDRESS_UNIT);
+        word = this.#heap.u32(word * ADDRESS_UNIT, 1)[0]!;
       }
     }
     return blocks;

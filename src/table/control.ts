@@ -1,4 +1,10 @@
 // Where things lie in a table's shared memory, read by the TypeScript side and by the kernels alike. All are byte offsets.
+// Words that hold addresses hold them divided, as row handles do, so that 32 bits reach through a heap of 16 GiB.
+
+/** What addresses are divided by, also those of rows. */
+export const ADDRESS_UNIT = 16;
+/** What the addresses of places for keys are divided by. */
+export const KEY_BYTES = 8;
 
 // The control block of a table.
 export const SEGMENTS = 0;
@@ -48,9 +54,10 @@ export const NEEDS_SLAB = 1;
 export const NEEDS_GROWTH = 2;
 export const STALLED = 3;
 
-// The index: a segment's word is its array's address / 64, and above it the binary logarithm of its slots.
+// The index: a segment's word is its array's address / 128, and above it the binary logarithm of its slots.
 export const SEGMENT_BITS = 8;
-export const ARRAY_BITS = 26;
+export const ARRAY_UNIT = 128;
+export const ARRAY_BITS = 27;
 /** An array starts with its count of claimed slots, then (once retired) the next retired array and the epoch. */
 export const ARRAY_HEADER = 64;
 export const ARRAY_COUNT = 0;

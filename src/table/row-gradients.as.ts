@@ -8,7 +8,7 @@ const SKIP: u32 = 0x7fffffff;
 
 /** Clears `n` entries of a map. */
 export function clear(map: usize, n: u32): void {
-  memory.fill(map, 0, n << 3);
+  memory.fill(map, 0, <usize>n << 3);
 }
 
 /**
@@ -18,7 +18,7 @@ export function clear(map: usize, n: u32): void {
 export function number(
   rows: usize, n: u32, zeroRow: u32, map: usize, mask: u32, unique: usize, count: u32, numbers: usize,
 ): u32 {
-  for (const end = rows + (n << 2); rows < end; rows += 4, numbers += 4) {
+  for (const end = rows + (<usize>n << 2); rows < end; rows += 4, numbers += 4) {
     const row = load<u32>(rows);
     if (row == zeroRow) {
       store<u32>(numbers, SKIP);
@@ -52,8 +52,8 @@ function keepMask(word: u32, flag: u32): i32 {
 
 /** sums[number of occurrence i] += gradient[i], gradient [n, dim]; `first`: a row's first occurrence sets its sum. */
 export function accumulate(numbers: usize, n: u32, gradient: usize, dim: u32, sums: usize, first: bool): void {
-  const end = numbers + (n << 2);
-  const bytes = dim << 2;
+  const end = numbers + (<usize>n << 2);
+  const bytes = <usize>dim << 2;
   const flag = first ? FIRST : 0;
   if (dim == 16) {
     for (; numbers < end; numbers += 4, gradient += 64) {
@@ -84,10 +84,10 @@ export function accumulate(numbers: usize, n: u32, gradient: usize, dim: u32, su
 export function accumulatePool(
   numbers: usize, n: u32, length: u32, gradient: usize, dim: u32, sums: usize, first: bool, mean: bool,
 ): void {
-  const bytes = dim << 2;
+  const bytes = <usize>dim << 2;
   const flag = first ? FIRST : 0;
   for (; n > 0; n--, gradient += bytes) {
-    const end = numbers + (length << 2);
+    const end = numbers + (<usize>length << 2);
     const scale = mean ? meanScale(numbers, end) : <f32>1;
     if (dim == 16) {
       const s = f32x4.splat(scale);

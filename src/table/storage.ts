@@ -49,8 +49,8 @@ export function mix64(value: bigint): bigint {
 export function createControl(heap: Heap, spec: TableSpec): number {
   const { strideBytes } = layoutOf(spec);
   const taken: number[] = [];
-  const take = (bytes: number): number => {
-    taken.push(heap.alloc(bytes));
+  const take = (bytes: number, align?: number): number => {
+    taken.push(heap.alloc(bytes, align));
     return taken.at(-1)!;
   };
   try {
@@ -61,20 +61,21 @@ export function createControl(heap: Heap, spec: TableSpec): number {
     const words = heap.u32(control, C.INIT / 4);
     words[C.INIT_COUNT / 4] = init.byteLength / C.INIT_BYTES;
     words[C.STRIDE / 4] = strideBytes;
-    const rowsLog2 = Math.max(Math.log2(C.CLAIM_ROWS), Math.floor(Math.log2(SLAB_BYTES / (strideBytes + 8))));
+    const rowsLog2 = Math.max(Math.log2(C.CLAIM_ROWS), Math.floor(Math.log2(SLAB_BYTES / (strideBytes + C.KEY_BYTES))));
     words[C.ROWS_LOG2 / 4] = rowsLog2;
-    words[C.SLABS / 4] = take(4 * Math.ceil(heap.capacity / ((strideBytes + 8) << rowsLog2)));
-    words[C.ZERO_ROW / 4] = take(strideBytes) / 16;
+    words[C.SLABS / 4] =
+      take(4 * Math.ceil(heap.capacity / ((strideBytes + C.KEY_BYTES) << rowsLog2))) / C.ADDRESS_UNIT;
+    words[C.ZERO_ROW / 4] = take(strideBytes) / C.ADDRESS_UNIT;
     words[C.EPOCH / 4] = 1;
     const segments = 1 << C.SEGMENT_BITS;
-    words[C.GROWING / 4] = take(4 * segments);
-    words[C.SEGMENTS / 4] = take(4 * segments);
+    words[C.GROWING / 4] = take(4 * segments) / C.ADDRESS_UNIT;
+    words[C.SEGMENTS / 4] = take(4 * segments) / C.ADDRESS_UNIT;
     const slots = ((spec.capacity ?? 0) * SLOTS_PER_ROW) / segments;
     const log2 = Math.max(LEAST_SLOTS_LOG2, Math.ceil(Math.log2(Math.max(1, slots))));
-    const arrays = heap.u32(words[C.SEGMENTS / 4]!, segments);
+    const arrays = heap.u32(words[C.SEGMENTS / 4]! * C.ADDRESS_UNIT, segments);
     for (let i = 0; i < segments; i++) {
-      const array = take(arrayBytes(log2));
-      arrays[i] = array / 64 + log2 * 2 ** C.ARRAY_BITS;
+      const array = take(arrayBytes(log2), C.ARRAY_UNIT);
+      arrays[i] = array / C.ARRAY_UNIT + log2 * 2 ** C.ARRAY_BITS;
     }
     return control;
   } catch (cause) {
@@ -116,14 +117,19 @@ function initialiser(spec: TableSpec): ArrayBuffer {
 
 /** Frees all that belongs to a table. */
 export function disposeControl(heap: Heap, control: Uint32Array): void {
-  const slabs = heap.u32(control[C.SLABS / 4]!, control[C.SLAB_COUNT / 4]!);
-  const segments = heap.u32(control[C.SEGMENTS / 4]!, 1 << C.SEGMENT_BITS);
-  const pointers = [...slabs, ...[...segments].map((word) => (word % 2 ** C.ARRAY_BITS) * 64)];
-  for (let array = control[C.RETIRED / 4]!; array !== 0; array = heap.u32(array, 16)[C.ARRAY_NEXT / 4]!) {
+  const pointerAt = (words: Uint32Array, offset: number): number => words[offset / 4]! * C.ADDRESS_UNIT;
+  const slabs = heap.u32(pointerAt(control, C.SLABS), control[C.SLAB_COUNT / 4]!);
+  const segments = heap.u32(pointerAt(control, C.SEGMENTS), 1 << C.SEGMENT_BITS);
+  const pointers = [
+    ...Array.from(slabs, (word) => word * C.ADDRESS_UNIT),
+    ...Array.from(segments, (word) => (word % 2 ** C.ARRAY_BITS) * C.ARRAY_UNIT),
+  ];
+  for (let array = pointerAt(control, C.RETIRED); array !== 0; ) {
     pointers.push(array);
+    array = pointerAt(heap.u32(array, C.ARRAY_HEADER / 4), C.ARRAY_NEXT);
   }
   for (const state of statesOf(heap, control)) pointers.push(state.byteOffset);
-  pointers.push(slabs.byteOffset, segments.byteOffset, control[C.GROWING / 4]!, control[C.ZERO_ROW / 4]! * 16);
+  pointers.push(slabs.byteOffset, segments.byteOffset, pointerAt(control, C.GROWING), pointerAt(control, C.ZERO_ROW));
   for (const pointer of [...pointers, control.byteOffset]) heap.free(pointer);
 }
 
@@ -137,7 +143,7 @@ export function takeState(heap: Heap, control: Uint32Array): Uint32Array {
   let head = Atomics.load(control, C.STATES / 4);
   for (;;) {
     state[C.NEXT_STATE / 4] = head;
-    const found = Atomics.compareExchange(control, C.STATES / 4, head, state.byteOffset);
+    const found = Atomics.compareExchange(control, C.STATES / 4, head, state.byteOffset / C.ADDRESS_UNIT);
     if (found === head) return state;
     head = found;
   }
@@ -145,10 +151,10 @@ export function takeState(heap: Heap, control: Uint32Array): Uint32Array {
 
 /** The states of all threads, also of detached ones. */
 export function* statesOf(heap: Heap, control: Uint32Array): Generator<Uint32Array> {
-  let pointer = Atomics.load(control, C.STATES / 4);
-  while (pointer !== 0) {
-    const state = heap.u32(pointer, C.STATE_BYTES / 4);
+  let word = Atomics.load(control, C.STATES / 4);
+  while (word !== 0) {
+    const state = heap.u32(word * C.ADDRESS_UNIT, C.STATE_BYTES / 4);
     yield state;
-    pointer = state[C.NEXT_STATE / 4]!;
+    word = state[C.NEXT_STATE / 4]!;
   }
 }

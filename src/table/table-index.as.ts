@@ -8,9 +8,9 @@
 // published, inserters wait for it. The usual case (key and row are there) needs only plain loads: values that another
 // thread is just writing look empty at worst, and whatever looks unusual is looked at again by atomic loads.
 import {
-  ACTIVE_EPOCH, ARRAY_BITS, ARRAY_COUNT, ARRAY_HEADER, BLOCK, CLAIM, CLAIM_ROWS, CLAIMED, CURSOR, EPOCH, FREE_COUNT, FREE_KEY,
-  FREE_ROW, GROUP_BYTES, GROWING, INSERTED, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT, SEGMENT_BITS, SEGMENTS, SLAB_COUNT,
-  SLABS, SLOT_BYTES, STALLED, STATUS, STRIDE, TOUCHED, ZERO_ROW,
+  ACTIVE_EPOCH, ADDRESS_UNIT, ARRAY_BITS, ARRAY_COUNT, ARRAY_HEADER, ARRAY_UNIT, BLOCK, CLAIM, CLAIM_ROWS, CLAIMED, CURSOR, EPOCH,
+  FREE_COUNT, FREE_KEY, FREE_ROW, GROUP_BYTES, GROWING, INSERTED, KEY_BYTES, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT,
+  SEGMENT_BITS, SEGMENTS, SLAB_COUNT, SLABS, SLOT_BYTES, STALLED, STATUS, STRIDE, TOUCHED, ZERO_ROW,
 } from "./control";
 import { initRow, mix64 } from "./random.as";
 
@@ -18,10 +18,17 @@ import { initRow, mix64 } from "./random.as";
 const CLOSED: u64 = 0xffffffffffffffff;
 const SPINS: i32 = 4096;
 
+/** The address that a word holds. */
+// @ts-ignore: decorator
+@inline
+function addressAt(base: usize, offset: usize): usize {
+  return <usize>load<u32>(base + offset) * ADDRESS_UNIT;
+}
+
 // @ts-ignore: decorator
 @inline
 function arrayOf(word: u32): usize {
-  return (<usize>word & ((1 << ARRAY_BITS) - 1)) << 6;
+  return <usize>(word & ((1 << ARRAY_BITS) - 1)) * ARRAY_UNIT;
 }
 
 // @ts-ignore: decorator
@@ -35,7 +42,7 @@ function maskOf(word: u32): u32 {
 function groupOf(segments: usize, key: u64): usize {
   const hash = mix64(key);
   const word = load<u32>(segments + (<usize>(hash >> (64 - SEGMENT_BITS)) << 2));
-  return arrayOf(word) + ARRAY_HEADER + (startOf(hash, maskOf(word)) << 4);
+  return arrayOf(word) + ARRAY_HEADER + (<usize>startOf(hash, maskOf(word)) << 4);
 }
 
 /** Keys are looked for from the start of a cache line on, whose four slots are compared at once. */
@@ -76,14 +83,14 @@ export function lookup(control: usize, state: usize, keys: usize, n: u32, rows: 
 }
 
 function lookupBlocks(control: usize, state: usize, keys: usize, n: u32, rows: usize, insert: bool): u32 {
-  const segments = <usize>load<u32>(control, SEGMENTS);
+  const segments = addressAt(control, SEGMENTS);
   let unusual: u32 = 0;
   for (let from: u32 = 0; from < n; from += BLOCK) {
     const count = min<u32>(BLOCK, n - from);
     if (unusual > <u32>(BLOCK / 4)) store<u32>(state, touch(segments, keys, count), TOUCHED);
     unusual = 0;
     for (let i: u32 = 0; i < count; i++) {
-      const key = load<u64>(keys + (i << 3));
+      const key = load<u64>(keys + (<usize>i << 3));
       const group = groupOf(segments, key);
       let row = matchGroup(group, key);
       if (row <= <u32>MOVED) {
@@ -95,7 +102,7 @@ function lookupBlocks(control: usize, state: usize, keys: usize, n: u32, rows: u
           unusual++;
         }
       }
-      store<u32>(rows + (i << 2), row);
+      store<u32>(rows + (<usize>i << 2), row);
     }
     keys += BLOCK << 3;
     rows += BLOCK << 2;
@@ -109,7 +116,7 @@ function lookupBlocks(control: usize, state: usize, keys: usize, n: u32, rows: u
  */
 function touch(segments: usize, keys: usize, n: u32): u32 {
   let touched: u32 = 0;
-  for (const end = keys + (n << 3); keys < end; keys += 8) touched |= load<u32>(groupOf(segments, load<u64>(keys)), 8);
+  for (const end = keys + (<usize>n << 3); keys < end; keys += 8) touched |= load<u32>(groupOf(segments, load<u64>(keys)), 8);
   return touched;
 }
 
@@ -117,7 +124,7 @@ function touch(segments: usize, keys: usize, n: u32): u32 {
 function find(control: usize, state: usize, key: u64, insert: bool): u32 {
   const hash = mix64(key);
   const segment = <u32>(hash >> (64 - SEGMENT_BITS));
-  const place = <usize>load<u32>(control, SEGMENTS) + (segment << 2);
+  const place = addressAt(control, SEGMENTS) + (segment << 2);
   const zeroRow = load<u32>(control, ZERO_ROW);
   let status: u32 = 0;
   while (status == 0) {
@@ -138,7 +145,7 @@ function findOnly(zeroRow: u32, key: u64, hash: u64, word: u32): u32 {
   const mask = maskOf(word);
   let position = startOf(hash, mask);
   for (let probes: u32 = 0; probes <= mask; probes++) {
-    const slot = slots + (position << 4);
+    const slot = slots + (<usize>position << 4);
     const found = atomic.load<u64>(slot);
     if (found == 0) return zeroRow;
     if (found == key || found == CLOSED) {
@@ -158,7 +165,7 @@ function findOrInsert(control: usize, state: usize, key: u64, hash: u64, word: u
   const mask = maskOf(word);
   let position = startOf(hash, mask);
   for (let probes: u32 = 0; probes <= mask; probes++) {
-    const slot = slots + (position << 4);
+    const slot = slots + (<usize>position << 4);
     let found = atomic.load<u64>(slot);
     if (found == 0) {
       if (atomic.load<u32>(array, ARRAY_COUNT) > mask - (mask >> 2) && mayGrow(control, state, hash)) return 0;
@@ -182,7 +189,7 @@ function findOrInsert(control: usize, state: usize, key: u64, hash: u64, word: u
 /** Asks for the growth of a segment that is three quarters full; false when someone is at it already. */
 function mayGrow(control: usize, state: usize, hash: u64): bool {
   const segment = <u32>(hash >> (64 - SEGMENT_BITS));
-  if (atomic.load<u32>(<usize>load<u32>(control, GROWING) + (segment << 2)) != 0) return false;
+  if (atomic.load<u32>(addressAt(control, GROWING) + (segment << 2)) != 0) return false;
   store<u32>(state, NEEDS_GROWTH, STATUS);
   store<u32>(state, segment, SEGMENT);
   return true;
@@ -191,17 +198,17 @@ function mayGrow(control: usize, state: usize, hash: u64): bool {
 /** Gives a claimed slot its row, unless another thread was faster; MOVED when growth closed the slot; 0 with a STATUS. */
 function publish(control: usize, state: usize, key: u64, slot: usize): u32 {
   if (!haveRow(control, state)) return 0;
-  const row = <usize>load<u32>(state, FREE_ROW);
-  initRow(control, key, row);
-  const winner = atomic.cmpxchg<u32>(slot, 0, <u32>(row >> 4), 8);
+  const row = load<u32>(state, FREE_ROW);
+  initRow(control, key, <usize>row * ADDRESS_UNIT);
+  const winner = atomic.cmpxchg<u32>(slot, 0, row, 8);
   if (winner != 0) return winner;
-  const keyPlace = <usize>load<u32>(state, FREE_KEY);
-  store<u64>(keyPlace, key);
-  store<u32>(state, <u32>(keyPlace + 8), FREE_KEY);
-  store<u32>(state, <u32>(row + load<u32>(control, STRIDE)), FREE_ROW);
+  const keyPlace = load<u32>(state, FREE_KEY);
+  store<u64>(<usize>keyPlace * KEY_BYTES, key);
+  store<u32>(state, keyPlace + 1, FREE_KEY);
+  store<u32>(state, row + load<u32>(control, STRIDE) / ADDRESS_UNIT, FREE_ROW);
   store<u32>(state, load<u32>(state, FREE_COUNT) - 1, FREE_COUNT);
   store<u32>(state, load<u32>(state, INSERTED) + 1, INSERTED);
-  return <u32>(row >> 4);
+  return row;
 }
 
 /** Sees to it that the thread has a free row; false when a slab must be allocated first. */
@@ -218,10 +225,11 @@ function haveRow(control: usize, state: usize): bool {
     store<u32>(state, NEEDS_SLAB, STATUS);
     return false;
   }
-  const base = <usize>load<u32>(<usize>load<u32>(control, SLABS) + (slab << 2));
-  const index = claim & ((1 << log2) - 1);
-  store<u32>(state, <u32>(base + (index << 3)), FREE_KEY);
-  store<u32>(state, <u32>(base + (8 << log2) + index * load<u32>(control, STRIDE)), FREE_ROW);
+  const keys = addressAt(addressAt(control, SLABS), <usize>slab << 2);
+  const rows = keys + (<usize>KEY_BYTES << log2);
+  const index = <usize>(claim & ((1 << log2) - 1));
+  store<u32>(state, <u32>(keys / KEY_BYTES + index), FREE_KEY);
+  store<u32>(state, <u32>((rows + index * load<u32>(control, STRIDE)) / ADDRESS_UNIT), FREE_ROW);
   store<u32>(state, CLAIM_ROWS, FREE_COUNT);
   store<u32>(state, 0, CLAIMED);
   return true;
@@ -229,7 +237,7 @@ function haveRow(control: usize, state: usize): bool {
 
 /** Waits until the segment has another array: 0, or a STATUS when nobody is making one or takes a minute for it. */
 function awaitGrowth(control: usize, segment: u32, place: usize, word: u32): u32 {
-  const growing = <usize>load<u32>(control, GROWING) + (segment << 2);
+  const growing = addressAt(control, GROWING) + (segment << 2);
   for (let spins = 0; atomic.load<u32>(place) == word; spins++) {
     if (atomic.load<u32>(growing) == 0) return atomic.load<u32>(place) == word ? NEEDS_GROWTH : 0;
     if (spins >= SPINS) atomic.wait<u32>(place, word, 1000000);
@@ -240,7 +248,7 @@ function awaitGrowth(control: usize, segment: u32, place: usize, word: u32): u32
 
 /** Moves a segment into a new zeroed array of 1 << log2 slots. The caller holds the segment's GROWING word. */
 export function grow(control: usize, segment: u32, next: usize, log2: u32): void {
-  const place = <usize>load<u32>(control, SEGMENTS) + (segment << 2);
+  const place = addressAt(control, SEGMENTS) + (segment << 2);
   const word = atomic.load<u32>(place);
   const mask: u32 = (1 << log2) - 1;
   let slot = arrayOf(word) + ARRAY_HEADER;
@@ -254,12 +262,12 @@ export function grow(control: usize, segment: u32, next: usize, log2: u32): void
     const row = atomic.cmpxchg<u32>(slot, 0, MOVED, 8);
     if (row == 0) continue;
     let position = startOf(mix64(key), mask);
-    while (load<u64>(next + ARRAY_HEADER + (position << 4)) != 0) position = (position + 1) & mask;
-    store<u64>(next + ARRAY_HEADER + (position << 4), key);
-    store<u32>(next + ARRAY_HEADER + (position << 4), row, 8);
+    while (load<u64>(next + ARRAY_HEADER + (<usize>position << 4)) != 0) position = (position + 1) & mask;
+    store<u64>(next + ARRAY_HEADER + (<usize>position << 4), key);
+    store<u32>(next + ARRAY_HEADER + (<usize>position << 4), row, 8);
     count++;
   }
   atomic.store<u32>(next, count, ARRAY_COUNT);
-  atomic.store<u32>(place, <u32>(next >> 6) | (log2 << ARRAY_BITS));
+  atomic.store<u32>(place, <u32>(next / ARRAY_UNIT) | (log2 << ARRAY_BITS));
   atomic.notify(place, -1);
 }

@@ -9,7 +9,7 @@ function rowAt(rows: usize, offset: usize): usize {
 
 /** Rows [n] to out [n, dim], out rows `stride` bytes apart. */
 export function gather(rows: usize, n: u32, offset: usize, dim: u32, out: usize, stride: usize): void {
-  const end = rows + (n << 2);
+  const end = rows + (<usize>n << 2);
   if (dim == 1) {
     for (; rows < end; rows += 4, out += stride) store<f32>(out, load<f32>(rowAt(rows, offset)));
   } else if (dim == 4) {
@@ -31,7 +31,7 @@ export function gather(rows: usize, n: u32, offset: usize, dim: u32, out: usize,
 
 /** The inverse of gather: values [n, dim] into rows [n]. */
 export function put(rows: usize, n: u32, offset: usize, dim: u32, values: usize, stride: usize): void {
-  for (const end = rows + (n << 2); rows < end; rows += 4, values += stride) copyAny(rowAt(rows, offset), values, dim);
+  for (const end = rows + (<usize>n << 2); rows < end; rows += 4, values += stride) copyAny(rowAt(rows, offset), values, dim);
 }
 
 // @ts-ignore: decorator
@@ -68,7 +68,7 @@ function copyAny(to: usize, from: usize, dim: u32): void {
 export function gatherPool(
   rows: usize, n: u32, length: u32, offset: usize, dim: u32, out: usize, stride: usize, mean: bool, zeroRow: u32,
 ): void {
-  const bag = length << 2;
+  const bag = <usize>length << 2;
   for (; n > 0; n--, rows += bag, out += stride) {
     const scale = mean ? meanScale(rows, bag, zeroRow) : <f32>1;
     if (dim == 16) pool16(rows, bag, offset, out, scale);
@@ -129,7 +129,7 @@ function pool16(rows: usize, bag: usize, offset: usize, out: usize, scale: f32):
 /** Copies the keys other than 0 out of a slab's `n` key places; returns how many. */
 export function collectKeys(places: usize, n: u32, out: usize): u32 {
   const start = out;
-  for (const end = places + (n << 3); places < end; places += 8) {
+  for (const end = places + (<usize>n << 3); places < end; places += 8) {
     const key = atomic.load<u64>(places);
     if (key == 0) continue;
     store<u64>(out, key);

@@ -67,8 +67,8 @@ export class Table {
     this.#rows = instantiate<RowsKernel>("table-rows", heap);
     const control = heap.u32(handle.control, C.INIT / 4);
     this.#control = control;
-    this.#segments = heap.i32(control[C.SEGMENTS / 4]!, 1 << C.SEGMENT_BITS);
-    this.#growing = heap.i32(control[C.GROWING / 4]!, 1 << C.SEGMENT_BITS);
+    this.#segments = heap.i32(control[C.SEGMENTS / 4]! * C.ADDRESS_UNIT, 1 << C.SEGMENT_BITS);
+    this.#growing = heap.i32(control[C.GROWING / 4]! * C.ADDRESS_UNIT, 1 << C.SEGMENT_BITS);
     this.#lock = new Lock(heap.i32(handle.control, C.INIT / 4), C.LOCK / 4);
     this.zeroRow = control[C.ZERO_ROW / 4]!;
     this.#state = takeState(heap, control);
@@ -153,7 +153,7 @@ export class Table {
     const log2 = this.#control[C.ROWS_LOG2 / 4]!;
     const stride = this.layout.strideBytes;
     for (const slab of this.#slabs()) {
-      const index = (row * 16 - slab - (8 << log2)) / stride;
+      const index = (row * C.ADDRESS_UNIT - slab - (C.KEY_BYTES << log2)) / stride;
       if (!Number.isInteger(index) || index < 0 || index >= 1 << log2) continue;
       return this.heap.u64(slab, 1 << log2)[index] || undefined;
     }
@@ -196,7 +196,8 @@ export class Table {
 
   #slabs(): number[] {
     const count = Atomics.load(this.#control, C.SLAB_COUNT / 4);
-    return [...this.heap.u32(this.#control[C.SLABS / 4]!, count)];
+    const slabs = this.heap.u32(this.#control[C.SLABS / 4]! * C.ADDRESS_UNIT, count);
+    return Array.from(slabs, (word) => word * C.ADDRESS_UNIT);
   }
 
   /** Does what a look-up asked for when it stopped early. */
@@ -215,11 +216,11 @@ export class Table {
   /** Sees to it that the slab of row number `claim` exists. */
   #addSlab(claim: number): void {
     const log2 = this.#control[C.ROWS_LOG2 / 4]!;
-    const slabs = this.heap.u32(this.#control[C.SLABS / 4]!, (claim >>> log2) + 1);
+    const slabs = this.heap.u32(this.#control[C.SLABS / 4]! * C.ADDRESS_UNIT, (claim >>> log2) + 1);
     this.#lock.acquire(`table "${this.name}"`);
     try {
       for (let count = this.#control[C.SLAB_COUNT / 4]!; count < slabs.length; count++) {
-        slabs[count] = this.heap.alloc((8 + this.layout.strideBytes) << log2);
+        slabs[count] = this.heap.alloc((C.KEY_BYTES + this.layout.strideBytes) << log2) / C.ADDRESS_UNIT;
         Atomics.store(this.#control, C.SLAB_COUNT / 4, count + 1);
       }
     } finally {
@@ -233,10 +234,10 @@ export class Table {
     try {
       const word = Atomics.load(this.#segments, segment) >>> 0;
       const log2 = word >>> C.ARRAY_BITS;
-      const old = (word % 2 ** C.ARRAY_BITS) * 64;
+      const old = (word % 2 ** C.ARRAY_BITS) * C.ARRAY_UNIT;
       const slots = 2 ** log2;
       if (Atomics.load(this.heap.u32(old + C.ARRAY_COUNT, 1), 0) * 4 <= slots * 3) return;
-      const next = this.heap.alloc(arrayBytes(log2 + 1));
+      const next = this.heap.alloc(arrayBytes(log2 + 1), C.ARRAY_UNIT);
       this.#index.grow(this.handle.control, segment, next, log2 + 1);
       this.#retire(old);
     } finally {
@@ -255,7 +256,7 @@ export class Table {
       const header = this.heap.u32(array, C.ARRAY_HEADER / 4);
       header[C.ARRAY_EPOCH / 4] = Atomics.add(this.#control, C.EPOCH / 4, 1);
       header[C.ARRAY_NEXT / 4] = this.#control[C.RETIRED / 4]!;
-      this.#control[C.RETIRED / 4] = array;
+      this.#control[C.RETIRED / 4] = array / C.ADDRESS_UNIT;
       let oldest = 0xffffffff;
       for (const state of statesOf(this.heap, this.#control)) {
         const epoch = Atomics.load(state, C.ACTIVE_EPOCH / 4);
@@ -263,10 +264,10 @@ export class Table {
       }
       let place = this.#control.subarray(C.RETIRED / 4);
       while (place[0] !== 0) {
-        const retired = this.heap.u32(place[0]!, C.ARRAY_HEADER / 4);
+        const pointer = place[0]! * C.ADDRESS_UNIT;
+        const retired = this.heap.u32(pointer, C.ARRAY_HEADER / 4);
         const next = retired.subarray(C.ARRAY_NEXT / 4);
         if (retired[C.ARRAY_EPOCH / 4]! < oldest) {
-          const pointer = place[0]!;
           place[0] = next[0]!;
           this.heap.free(pointer);
         } else {

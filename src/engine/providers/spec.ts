@@ -1,4 +1,5 @@
 // What every provider demands of a matmul before it binds it.
+import { MAX_HEAP_BYTES } from "../../memory/index.ts";
 import type { MatmulShape, MatmulSpec } from "../provider.ts";
 
 /** A matmul in words, for messages: "512×400 · 400×1 (A transposed)". */
@@ -27,9 +28,9 @@ export function checkShape(shape: MatmulShape): void {
     ["b", shape.k * shape.n],
     ["c", shape.m * shape.n],
   ] as const) {
-    if (elements > 2 ** 30) {
+    if (elements > MAX_HEAP_BYTES / 4) {
       throw new RangeError(
-        `matmul ${describe(shape)}: ${what} has ${elements} elements, more than a 4 GiB heap holds.`,
+        `matmul ${describe(shape)}: ${what} has ${elements} elements, more than the largest heap (16 GiB) holds.`,
       );
     }
   }
@@ -40,15 +41,15 @@ export function checkShape(shape: MatmulShape): void {
   }
 }
 
-/** As `checkShape`, and every address must be aligned and inside a 32-bit heap, and the scratch large enough. */
+/** As `checkShape`, and every address must be aligned and inside the largest heap, and the scratch large enough. */
 export function checkSpec(spec: MatmulSpec, scratchBytes: number): void {
   checkShape(spec);
   for (const name of ["a", "b", "c", "bias", "scratch"] as const) {
     const value = spec[name];
     if (value === undefined && name === "bias") continue;
-    if (!Number.isInteger(value) || value! < 0 || value! >= 2 ** 32 || value! % 4 !== 0) {
+    if (!Number.isInteger(value) || value! < 0 || value! >= MAX_HEAP_BYTES || value! % 4 !== 0) {
       throw new RangeError(
-        `matmul ${describe(spec)}: address ${name} is ${value}, expected a byte address below 2^32 that is a multiple of 4.`,
+        `matmul ${describe(spec)}: address ${name} is ${value}, expected a byte address below 2^34 that is a multiple of 4.`,
       );
     }
   }

@@ -21,9 +21,9 @@ function evenBlock(length: i32, most: i32): i32 {
   return length <= most ? length : blocks(length, blocks(length, most));
 }
 
-export function scratchBytes(m: i32, n: i32, k: i32): usize {
+export function scratchBytes(m: i32, n: i32, k: i32): u32 {
   const kc = <usize>evenBlock(k, KC);
-  return TILE_BYTES + kc * (PANEL_A * <usize>blocks(min(m, MC), MR) + PANEL_B * <usize>blocks(min(n, NC), NR));
+  return <u32>(TILE_BYTES + kc * (PANEL_A * <usize>blocks(min(m, MC), MR) + PANEL_B * <usize>blocks(min(n, NC), NR)));
 }
 
 /** A tile that C cuts off: in scratch memory, which is copied in (sum so far, bias) and out. */
