@@ -31,11 +31,11 @@ export interface Sample<Addresses> {
 /** How much faster another way must be. Between two of full speed there are a few percent. */
 const MARGIN = 1.15;
 const ROUNDS = 4;
-/** No more rounds after this; a choice takes about as long, at most a few times. */
-const BUDGET_MILLISECONDS = 6;
+/** No more rounds after this time for each way: a network has some fifty shapes to choose for. */
+const BUDGET_MILLISECONDS = 2;
 const MIN_MICROSECONDS = 20;
-/** A sample's arithmetic, in multiplications and additions: one to two milliseconds. */
-export const SAMPLE_FLOPS = 2.5e8;
+/** A sample's arithmetic, in multiplications and additions: about a millisecond. */
+export const SAMPLE_FLOPS = 2e8;
 
 /** The implementations of a thread by key, with the choices that led to them. */
 export class Chooser {

@@ -1,9 +1,9 @@
 // The ways in which oneDNN convolves pictures and takes the gradients: its convolution primitive on pictures as they lie or
 // in blocks of channels, a convolution with mirrored weights, and matrix products where the kernel is 1×1.
-import { bytesOf, type FloatType } from "../../plan.ts";
+import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape, Scratch } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
-import { type Candidate, type Method, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import type { Windows } from "./dialect.ts";
 import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
 import { Argument } from "./native.ts";
@@ -33,21 +33,25 @@ export function convKey(shape: ConvShape): string {
 }
 
 /**
- * The ways for a shape, the best by rule first. Forward there is only one: nothing is much faster than the primitive.
- * Products have no sum for the bias's gradient.
+ * The ways for a shape, the best by rule first. Where measurements never found another way much faster than the primitive
+ * there is only that one: forward, and most gradients of bf16.
  */
 export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
+  const { direction, kernelHeight, kernelWidth, types } = shape;
   const direct: Candidate<ConvAddresses> = { method: "direct", create: () => createDirect(runtime, shape, isWeights) };
-  if (shape.direction === "forward") return [direct];
-  const products = isPointwise(shape) && !shape.bias ? productCandidates(runtime, kernels, shape) : [];
-  if (shape.direction === "weights") {
-    const isFree = (): boolean => true;
-    const blocked = (): Implementation<ConvAddresses> | undefined => createDirect(runtime, shape, isFree);
-    return [...products, direct, { method: "blocked" satisfies Method, create: blocked }];
+  const isF32 = Object.values(types).every((type) => type === "f32");
+  const isStrided = shape.strideHeight > 1 || shape.strideWidth > 1;
+  const hasWindow = kernelHeight > 1 || kernelWidth > 1;
+  if (direction === "forward") return [direct];
+  // Products have no sum for the bias's gradient.
+  if (isF32 && isPointwise(shape) && !shape.bias) return productCandidates(runtime, kernels, shape);
+  if (direction === "input" && hasWindow && !isStrided) {
+    return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
   }
-  const strides = Math.max(shape.strideHeight, shape.strideWidth);
-  if (products.length > 0 || strides > 1) return [...products, direct];
-  return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
+  if (direction === "weights" && isF32 && hasWindow && isStrided) {
+    return [direct, { method: "blocked", create: () => createDirect(runtime, shape, () => true) }];
+  }
+  return [direct];
 }
 
 const isWeights = (operand: Operand): boolean =>
@@ -79,23 +83,14 @@ function isPointwise(shape: ConvShape): boolean {
   return ones.every((value) => value === 1) && padTop === 0 && padLeft === 0 && isSameSize;
 }
 
-/** dx = dy·wᵀ and dw = xᵀ·dy over all pixels. */
+/** dx = dy·wᵀ and dw = xᵀ·dy over all pixels, in f32. */
 function productCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
-  const { batch, height, width, channels, outChannels, types } = shape;
+  const { batch, height, width, channels, outChannels } = shape;
   const pixels = batch * height * width;
   const isInput = shape.direction === "input";
   const product: MatmulShape = isInput
-    ? {
-        ...{ m: pixels, n: channels, k: outChannels, transposeA: false, transposeB: true },
-        types: typesOf(["y", "w", "x"]),
-      }
-    : {
-        ...{ m: channels, n: outChannels, k: pixels, transposeA: true, transposeB: false },
-        types: typesOf(["x", "y", "w"]),
-      };
-  function typesOf([a, b, c]: [Role, Role, Role]): { a: FloatType; b: FloatType; c: FloatType } {
-    return { a: types[a], b: types[b], c: types[c] };
-  }
+    ? { m: pixels, n: channels, k: outChannels, transposeA: false, transposeB: true }
+    : { m: channels, n: outChannels, k: pixels, transposeA: true, transposeB: false };
   const place = ({ x, w, y }: ConvAddresses): MatmulAddresses =>
     isInput ? { a: y, b: w, c: x } : { a: x, b: y, c: w };
   return matmulCandidates(runtime, kernels, product).map(({ method, create }) => ({
