@@ -39,6 +39,18 @@ export function matmulCandidates(
   kernels: WasmKernels,
   shape: MatmulShape,
 ): Candidate<MatmulAddresses>[] {
+  const turned = turn(shape);
+  if (turned !== undefined) {
+    return matmulCandidates(runtime, kernels, turned).map(({ method, create }) => ({
+      method,
+      create() {
+        const implementation = create();
+        if (implementation === undefined) return undefined;
+        const { scratchBytes, bind } = implementation;
+        return { scratchBytes, bind: ({ a, b, ...rest }) => bind({ ...rest, a: b, b: a }) };
+      },
+    }));
+  }
   const product = productOf(shape);
   const types = shape.types ?? F32;
   const matmul: Candidate<MatmulAddresses> = {
@@ -54,6 +66,19 @@ export function matmulCandidates(
   const sgemm: Candidate<MatmulAddresses> = { method: "sgemm", create: () => createSgemm(runtime, kernels, shape) };
   const isVectors = shape.m === 1 || shape.n === 1 || shape.k === 1;
   return isVectors || !hasEpilogue ? [sgemm, matmul] : [matmul, sgemm];
+}
+
+/** Where c lies by columns: cᵀ = bᵀ·aᵀ, whose result lies by rows. A bias would then be one of rows, which nobody offers. */
+function turn(shape: MatmulShape): MatmulShape | undefined {
+  const { m, n, strides, types } = shape;
+  if (strides === undefined || strides.c.at(-1) === 1 || shape.bias !== undefined) return undefined;
+  const swap = (values: readonly number[]): number[] => [...values.slice(0, -2), values.at(-1)!, values.at(-2)!];
+  return {
+    ...shape,
+    ...{ m: n, n: m },
+    strides: { a: swap(strides.b), b: swap(strides.a), c: swap(strides.c) },
+    ...(types && { types: { a: types.b, b: types.a, c: types.c } }),
+  };
 }
 
 /** A product of the same kind with its longest sides halved until it takes a millisecond or two. */
