@@ -63,6 +63,8 @@ export function initialise(into: Float32Array, shape: readonly number[], init: I
     case "he-normal":
       bell(Math.sqrt(2 / fanIn));
       break;
+    case "copy":
+      throw new Error(`parameter ${name} starts as ${init.of} does: initialise with the name and start of that one`);
     default:
       init satisfies never;
   }
@@ -93,7 +95,11 @@ export class ParameterStore {
     this.#operands = operands;
     this.#parameters = parameters;
     this.address = heap.alloc(Math.max(bytes, 64));
-    for (const name of this.names) initialise(this.view(name), this.shape(name), parameters[name]!.init, name, seed);
+    for (const name of this.names) {
+      const { init } = parameters[name]!;
+      const original = init.kind === "copy" ? init.of : name;
+      initialise(this.view(name), this.shape(name), parameters[original]!.init, original, seed);
+    }
   }
 
   get names(): string[] {

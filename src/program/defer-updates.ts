@@ -1,11 +1,12 @@
-// Splits a differentiated program where several trainers reduce gradients before they apply them: a step that leaves its
-// gradients in outputs, and programs that sum the gradients of several steps and apply them.
-import { add, type Expr, input } from "../kernels/expr.ts";
+// Takes the updates out of the step, into programs of their own: where several trainers sum their gradients before they
+// apply them, and where gradients are gathered over several steps.
+import { add, constant, type Expr, input, mul } from "../kernels/expr.ts";
 import { ProgramBuilder } from "./builder.ts";
+import { sumOfSquares, total } from "./clip.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
 import { ShapeError } from "./errors.ts";
 import type { Program, ValueId } from "./ir.ts";
-import { type UpdateRules, updateParameter, updateTable } from "./place-updates.ts";
+import { type MovedParameter, type UpdateRules, updateParameters, updateTable } from "./place-updates.ts";
 
 /** What one program applies, of how many steps. */
 export interface ApplyShare {
@@ -13,6 +14,17 @@ export interface ApplyShare {
   readonly tables: readonly string[];
   /** Steps whose gradients are summed. */
   readonly replicas: number;
+  /** How many shares there are, this one included; default 1. */
+  readonly shares?: number;
+}
+
+export interface DeferOptions {
+  /**
+   * Gradient merge: the step adds its gradients to accumulators, parameters of `accumulatorName`, instead of leaving them
+   * in outputs, and `apply` empties them. There is a set of accumulators for each of so many replicas; the step has those
+   * of replica 0.
+   */
+  readonly mergeReplicas?: number | undefined;
 }
 
 export interface DeferredUpdates {
@@ -26,53 +38,135 @@ export interface DeferredUpdates {
    * outputs, followed by `#r` for replica r.
    */
   readonly apply: (share: ApplyShare) => Program;
+  /**
+   * Where gradients are clipped by the norm of all and a share has some of them: what must run for every share before any is
+   * applied. Its output `squares` is the share's part of Σ‖g‖²; `apply` takes the parts of all, `squares#s` of share s.
+   */
+  readonly squares?: (share: ApplyShare) => Program;
 }
 
 /** Name of the input by which an apply program takes an output of replica r. */
 export const replicaInput = (output: string, replica: number): string => `${output}#${replica}`;
 
+/** Name of the parameter in which replica r gathers the gradients of a parameter. */
+export const accumulatorName = (parameter: string, replica: number): string => `${parameter}/merged#${replica}`;
+
+/** The input of an apply program that gathered gradients are multiplied by. */
+export const MERGE_SCALE = "mergeScale";
+
+const SQUARES = "squares";
+
 /** Leaves the gradients of a differentiated program to programs of their own. */
-export function deferUpdates(differentiated: Differentiated, rules: UpdateRules): DeferredUpdates {
+export function deferUpdates(
+  differentiated: Differentiated,
+  rules: UpdateRules,
+  options: DeferOptions = {},
+): DeferredUpdates {
   const { program, gradients, contributions } = differentiated;
+  const { mergeReplicas } = options;
   const step = new ProgramBuilder(program);
   const parameters = Object.keys(gradients).filter(
     (name) => rules.parameter(name, program.parameters[name]!) !== undefined,
   );
-  for (const name of parameters) step.output(`grad:${name}`, gradients[name]!);
+  if (mergeReplicas === undefined) {
+    for (const name of parameters) step.output(`grad:${name}`, gradients[name]!);
+  } else {
+    const [table] = Object.keys(contributions);
+    if (table !== undefined) throw new ShapeError(`the gradients of table ${table} cannot be gathered over steps`);
+    step.scope = "merge";
+    for (const name of parameters) {
+      const [own] = accumulators(step, differentiated, name, mergeReplicas);
+      step.emit("update", [own!, gradients[name]!], { exprs: [add(input(0), input(1))], targets: [0] });
+    }
+  }
   for (const [table, list] of Object.entries(contributions)) {
     for (const [i, rows] of lookupsOf(list).entries()) step.output(`rows:${table}/${i}`, rows);
     for (const [i, { gradient }] of list.entries()) step.output(`grad:${table}/${i}`, gradient);
   }
+  const gathered = mergeReplicas !== undefined;
+  const { clip } = rules;
   return {
     step: step.build(),
     parameters,
     tables: Object.keys(contributions),
-    apply: (share) => applyProgram(differentiated, rules, share),
+    apply: (share) => applyProgram(differentiated, rules, share, gathered),
+    ...(clip !== undefined && "globalNorm" in clip
+      ? { squares: (share) => squaresProgram(differentiated, rules, share, gathered) }
+      : {}),
   };
 }
 
 const lookupsOf = (list: readonly Contribution[]): ValueId[] => [...new Set(list.map(({ rows }) => rows))];
 
-function applyProgram({ program, contributions }: Differentiated, rules: UpdateRules, share: ApplyShare): Program {
-  const { replicas } = share;
+/** Declares where replicas gather the gradients of a parameter. */
+function accumulators(
+  builder: ProgramBuilder,
+  { program }: Differentiated,
+  name: string,
+  replicas: number,
+): readonly ValueId[] {
+  const { shape } = program.values[program.parameters[name]!.value]!;
+  return Array.from({ length: replicas }, (_, replica) =>
+    builder.parameter(accumulatorName(name, replica), shape, { kind: "zeros" }, { trainable: false, group: "merged" }),
+  );
+}
+
+/** The parameters of a share with their gradients, summed over the replicas. */
+function gradientsOf(
+  builder: ProgramBuilder,
+  differentiated: Differentiated,
+  rules: UpdateRules,
+  { parameters, replicas }: ApplyShare,
+  gathered: boolean,
+): MovedParameter[] {
+  const { program, gradients } = differentiated;
+  const scale = gathered ? [builder.input(`scalar:${MERGE_SCALE}`, { shape: [], dtype: "f32" })] : [];
+  return parameters.map((name) => {
+    const { value, init, ...options } = program.parameters[name]!;
+    const weight = builder.parameter(name, program.values[value]!.shape, init, options);
+    const parts = gathered
+      ? accumulators(builder, differentiated, name, replicas)
+      : replicaInputs(builder, program, `grad:${name}`, gradients[name]!, replicas);
+    const sum = parts.map((_, i): Expr => input(i)).reduce((a, b) => add(a, b));
+    const expr = gathered ? mul(sum, input(replicas)) : sum;
+    const gradient = expr.op === "input" ? parts[0]! : builder.emit("map", [...parts, ...scale], { exprs: [expr] })[0]!;
+    const rule = rules.parameter(name, program.parameters[name]!)!;
+    return { name, weight, gradient, rule, cleared: gathered ? parts : [] };
+  });
+}
+
+const replicaInputs = (
+  builder: ProgramBuilder,
+  { values }: Program,
+  output: string,
+  id: ValueId,
+  replicas: number,
+): ValueId[] => Array.from({ length: replicas }, (_, r) => builder.input(replicaInput(output, r), values[id]!));
+
+function applyProgram(
+  differentiated: Differentiated,
+  rules: UpdateRules,
+  share: ApplyShare,
+  gathered: boolean,
+): Program {
+  const { replicas, shares = 1 } = share;
+  const { program, contributions } = differentiated;
   if (!Number.isInteger(replicas) || replicas < 1) {
     throw new ShapeError(`an apply program sums the gradients of 1 or more replicas, got ${replicas}`);
   }
   const builder = new ProgramBuilder();
   builder.scope = "update";
-  const inputsOf = (output: string, id: ValueId): ValueId[] =>
-    Array.from({ length: replicas }, (_, r) => builder.input(replicaInput(output, r), program.values[id]!));
-  for (const name of share.parameters) {
-    const { value, init, ...options } = program.parameters[name]!;
-    const weight = builder.parameter(name, program.values[value]!.shape, init, options);
-    const parts = inputsOf(`grad:${name}`, value);
-    const sum = parts.map((_, i): Expr => input(i)).reduce((a, b) => add(a, b));
-    const [gradient] = replicas === 1 ? parts : builder.emit("map", parts, { exprs: [sum] });
-    updateParameter(builder, name, weight, gradient!, rules.parameter(name, program.parameters[name]!)!);
-  }
+  const { clip } = rules;
+  const parts =
+    shares > 1 && clip !== undefined && "globalNorm" in clip
+      ? Array.from({ length: shares }, (_, s) => builder.input(replicaInput(SQUARES, s), { shape: [], dtype: "f32" }))
+      : [];
+  const squares = parts.length > 0 ? total(builder, parts) : undefined;
+  updateParameters(builder, gradientsOf(builder, differentiated, rules, share, gathered), rules, squares);
   for (const table of share.tables) {
     const list = contributions[table]!;
     builder.table(program.tables[table]!);
+    const inputsOf = (output: string, id: ValueId): ValueId[] => replicaInputs(builder, program, output, id, replicas);
     const rows = lookupsOf(list).map((id, i) => inputsOf(`rows:${table}/${i}`, id));
     const stacked = list.map((contribution, i) => inputsOf(`grad:${table}/${i}`, contribution.gradient));
     const moved = Array.from({ length: replicas }, (_, r) =>
@@ -84,5 +178,22 @@ function applyProgram({ program, contributions }: Differentiated, rules: UpdateR
     );
     updateTable(builder, table, moved.flat(), rules);
   }
+  return builder.build();
+}
+
+function squaresProgram(
+  differentiated: Differentiated,
+  rules: UpdateRules,
+  share: ApplyShare,
+  gathered: boolean,
+): Program {
+  const builder = new ProgramBuilder();
+  builder.scope = "clip";
+  const gradients = gradientsOf(builder, differentiated, rules, share, gathered).map(({ gradient }) => gradient);
+  const sum =
+    gradients.length > 0
+      ? sumOfSquares(builder, gradients)
+      : builder.emit("map", [], { exprs: [constant(0)], shape: [] })[0]!;
+  builder.output(SQUARES, sum);
   return builder.build();
 }

@@ -1,6 +1,15 @@
 // Programs: the representation of a model's step, how models are traced to it, differentiated, planned and checked.
 export { type ParameterOptions, ProgramBuilder } from "./builder.ts";
-export { type ApplyShare, type DeferredUpdates, deferUpdates, replicaInput } from "./defer-updates.ts";
+export { type Clip, clipRule } from "./clip.ts";
+export {
+  type ApplyShare,
+  accumulatorName,
+  type DeferOptions,
+  type DeferredUpdates,
+  deferUpdates,
+  MERGE_SCALE,
+  replicaInput,
+} from "./defer-updates.ts";
 export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
 export { ProgramError, ShapeError } from "./errors.ts";
 export {
@@ -36,7 +45,7 @@ export type {
   Value,
   ValueId,
 } from "./ir.ts";
-export { placeUpdates, slotName, type UpdateRules } from "./place-updates.ts";
+export { averageName, placeUpdates, slotName, type UpdateRules } from "./place-updates.ts";
 export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
 export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";

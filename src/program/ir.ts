@@ -24,12 +24,14 @@ export interface Value extends TensorType {
 /**
  * How a parameter starts. `fan` of the scaled kinds defaults to the shape's own: [fanIn, fanOut] of a matrix.
  * - `uniform`: [−scale, scale); `normal`: standard deviation `scale`;
+ * - `copy`: as the parameter of that name does;
  * - `glorot-*`: variance 2 / (fanIn + fanOut) (Glorot & Bengio 2010); `he-*`: variance 2 / fanIn (He et al. 2015).
  */
 export type Init =
   | { readonly kind: "zeros" | "ones" }
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "uniform" | "normal"; readonly scale: number }
+  | { readonly kind: "copy"; readonly of: string }
   | {
       readonly kind: "glorot-uniform" | "glorot-normal" | "he-uniform" | "he-normal";
       readonly fanIn?: number;

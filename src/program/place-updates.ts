@@ -1,10 +1,11 @@
 // Puts the optimizer into a differentiated program: updates of dense parameters and of table rows, each as soon as it can.
-import { constant, type Expr, input, mul } from "../kernels/expr.ts";
+import { add, constant, type Expr, input, mul } from "../kernels/expr.ts";
 import type { UpdateRule } from "../kernels/update-rule.ts";
 import { ProgramBuilder } from "./builder.ts";
+import { type Clip, clipByNorm, clipRule } from "./clip.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
-import { mapInputs, rewrite, some } from "./expr-tools.ts";
-import type { OpAttrs, Parameter, Program, ValueId } from "./ir.ts";
+import { inputsOf, keyOf, mapInputs, rewrite } from "./expr-tools.ts";
+import type { Parameter, Program, ValueId } from "./ir.ts";
 import { sizeOf } from "./ir.ts";
 import { hoistUpdates } from "./schedule.ts";
 
@@ -13,7 +14,17 @@ export interface UpdateRules {
   readonly parameter: (name: string, parameter: Parameter) => UpdateRule | undefined;
   /** The rule of a table's field. Its slots must be those of the table's spec. */
   readonly field: (table: string, field: string) => UpdateRule;
+  /** Bounds the gradients of dense parameters; default none. */
+  readonly clip?: Clip | undefined;
+  /**
+   * Keeps an exponential moving average of every dense parameter that a rule moves: a ← average·a + (1 − average)·w after
+   * each update. It starts as the parameter does.
+   */
+  readonly average?: number | undefined;
 }
+
+/** Name of the moving average of a parameter. */
+export const averageName = (parameter: string): string => `${parameter}/average`;
 
 /** Name of the optimizer state `slot` of a parameter. */
 export const slotName = (parameter: string, slot: string): string => `${parameter}/${slot}`;
@@ -23,11 +34,12 @@ export function placeUpdates(differentiated: Differentiated, rules: UpdateRules)
   const { program, gradients, contributions } = differentiated;
   const builder = new ProgramBuilder(program);
   builder.scope = "update";
-  for (const [name, gradient] of Object.entries(gradients)) {
+  const moved = Object.entries(gradients).flatMap(([name, gradient]) => {
     const parameter = program.parameters[name]!;
     const rule = rules.parameter(name, parameter);
-    if (rule !== undefined) updateParameter(builder, name, parameter.value, gradient, rule);
-  }
+    return rule === undefined ? [] : [{ name, weight: parameter.value, gradient, rule }];
+  });
+  updateParameters(builder, moved, rules);
   for (const [table, list] of Object.entries(contributions)) updateTable(builder, table, list, rules);
   return hoistUpdates(builder.build());
 }
@@ -36,91 +48,115 @@ function scalarInputs(builder: ProgramBuilder, rule: UpdateRule): ValueId[] {
   return rule.scalars.map((name) => builder.input(`scalar:${name}`, { shape: [], dtype: "f32" }));
 }
 
-/** Appends the update of one parameter; a dense parameter counts as one row. */
-export function updateParameter(
+/** A parameter that is to move. */
+export interface MovedParameter {
+  readonly name: string;
+  readonly weight: ValueId;
+  readonly gradient: ValueId;
+  readonly rule: UpdateRule;
+  /** What the gradient was gathered in: set to 0 in the same pass. */
+  readonly cleared?: readonly ValueId[];
+}
+
+/**
+ * Appends the updates of parameters, whose gradients are clipped first.
+ * @param squares Σ‖g‖² over all gradients, where `moved` are not all of them
+ */
+export function updateParameters(
   builder: ProgramBuilder,
-  name: string,
-  weight: ValueId,
-  gradient: ValueId,
-  rule: UpdateRule,
+  moved: readonly MovedParameter[],
+  { clip, average }: Pick<UpdateRules, "clip" | "average">,
+  squares?: ValueId,
 ): void {
+  const gradients = moved.map(({ gradient }) => gradient);
+  const clipped = clipByNorm(builder, gradients, clip, squares);
+  for (const [i, parameter] of moved.entries()) {
+    const rule = clipRule(parameter.rule, clip);
+    updateParameter(builder, { ...parameter, gradient: clipped[i]!, rule }, average);
+  }
+}
+
+/** Appends the update of one parameter, one pass over all that belongs to it; a dense parameter counts as one row. */
+function updateParameter(builder: ProgramBuilder, parameter: MovedParameter, average: number | undefined): void {
+  const { name, weight, gradient, rule, cleared = [] } = parameter;
   const { shape } = builder.typeOf(weight);
+  const hidden = { trainable: false, group: "optimizer" } as const;
   const slots = rule.slots.map((slot) =>
-    builder.parameter(slotName(name, slot.name), slot.perRow ? [] : shape, constantInit(slot.initial), {
-      trainable: false,
-      group: "optimizer",
-    }),
+    builder.parameter(slotName(name, slot.name), slot.perRow ? [] : shape, constantInit(slot.initial), hidden),
   );
   const operands = [weight, gradient, ...slots, ...scalarInputs(builder, rule)];
   const means = rowMeans(builder, [rule.weight, ...rule.state], operands, sizeOf(shape));
-  const [newWeight, ...newState] = means.exprs;
+  const [newWeight, ...newState] = means.exprs as [Expr, ...Expr[]];
   const all = [...operands, ...means.values];
-  const elementwise = rule.slots.flatMap((slot, i) => (slot.perRow ? [] : [i]));
-  const targets = [0, ...elementwise.map((i) => i + 2)];
-  emitUpdate(builder, all, [newWeight!, ...elementwise.map((i) => newState[i]!)], targets);
+  const writes: { readonly target: number; readonly expr: Expr }[] = [{ target: 0, expr: newWeight }];
   for (const [i, slot] of rule.slots.entries()) {
-    if (slot.perRow) emitUpdate(builder, all, [newState[i]!], [i + 2]);
+    if (!slot.perRow) writes.push({ target: i + 2, expr: newState[i]! });
+  }
+  if (average !== undefined) {
+    const init = { kind: "copy", of: name } as const;
+    const target = all.push(builder.parameter(averageName(name), shape, init, { ...hidden, group: "average" })) - 1;
+    writes.push({ target, expr: add(mul(input(target), average), mul(newWeight, 1 - average)) });
+  }
+  for (const id of cleared) writes.push({ target: all.push(id) - 1, expr: constant(0) });
+  emitUpdate(builder, all, writes);
+  for (const [i, slot] of rule.slots.entries()) {
+    if (slot.perRow) emitUpdate(builder, all, [{ target: i + 2, expr: newState[i]! }]);
   }
 }
 
 const constantInit = (value: number): Parameter["init"] =>
   value === 0 ? { kind: "zeros" } : { kind: "constant", value };
 
-/** Computes each row mean once, over the whole parameter, as a further rank-0 operand. */
+/** Computes each row mean once, over the whole parameter and all in one pass, as a further rank-0 operand. */
 function rowMeans(
   builder: ProgramBuilder,
   exprs: readonly Expr[],
   operands: readonly ValueId[],
   size: number,
 ): { exprs: Expr[]; values: ValueId[] } {
-  const values: ValueId[] = [];
+  const bodies: Expr[] = [];
   const known = new Map<string, Expr>();
   const replaced = exprs.map((expr) =>
     rewrite(expr, (node) => {
       if (node.op !== "rowMean") return node;
-      const key = JSON.stringify(node);
-      const old = known.get(key);
-      if (old !== undefined) return old;
-      const { inputs, expr: body } = narrow(operands, node.x);
-      const axes = builder.typeOf(operands[0]!).shape.map((_, axis) => axis);
-      const [sum] = builder.emit("reduce", inputs, { op: "sum", axes, keepDims: false, exprs: [body] });
-      const [mean] = builder.emit("map", [sum!], { exprs: [mul(input(0), constant(1 / size))] });
-      const replacement = input(operands.length + values.length);
-      values.push(mean!);
+      const key = keyOf(node.x);
+      const replacement = known.get(key) ?? input(operands.length + bodies.push(node.x) - 1);
       known.set(key, replacement);
       return replacement;
     }),
   );
+  if (bodies.length === 0) return { exprs: replaced, values: [] };
+  const { inputs, exprs: sums } = narrow(operands, bodies);
+  const axes = builder.typeOf(operands[0]!).shape.map((_, axis) => axis);
+  const values = builder
+    .emit("reduce", inputs, { op: "sum", axes, keepDims: false, exprs: sums })
+    .map((sum) => builder.emit("map", [sum], { exprs: [mul(input(0), 1 / size)] })[0]!);
   return { exprs: replaced, values };
 }
 
-/** The operands that an expression reads, in order, and the expression over them. */
-function narrow(operands: readonly ValueId[], expr: Expr): { inputs: ValueId[]; expr: Expr } {
-  const used = operands.map((_, i) => i).filter((i) => some(expr, (node) => node.op === "input" && node.index === i));
-  return { inputs: used.map((i) => operands[i]!), expr: mapInputs(expr, (i) => input(used.indexOf(i))) };
+/** The operands that expressions read, in order, and the expressions over them. */
+function narrow(operands: readonly ValueId[], exprs: readonly Expr[]): { inputs: ValueId[]; exprs: Expr[] } {
+  const used = operands.map((_, i) => i).filter((i) => exprs.some((expr) => inputsOf(expr).includes(i)));
+  return {
+    inputs: used.map((i) => operands[i]!),
+    exprs: exprs.map((expr) => mapInputs(expr, (i) => input(used.indexOf(i)))),
+  };
 }
 
 /** Emits an update over the operands that it reads or writes. */
 function emitUpdate(
   builder: ProgramBuilder,
   operands: readonly ValueId[],
-  exprs: readonly Expr[],
-  targets: readonly number[],
+  writes: readonly { readonly target: number; readonly expr: Expr }[],
 ): void {
   const used = operands
     .map((_, i) => i)
-    .filter(
-      (i) => targets.includes(i) || exprs.some((expr) => some(expr, (node) => node.op === "input" && node.index === i)),
-    );
-  const attrs: OpAttrs["update"] = {
-    exprs: exprs.map((expr) => mapInputs(expr, (i) => input(used.indexOf(i)))),
-    targets: targets.map((target) => used.indexOf(target)),
-  };
-  builder.emit(
-    "update",
-    used.map((i) => operands[i]!),
-    attrs,
-  );
+    .filter((i) => writes.some(({ target, expr }) => target === i || inputsOf(expr).includes(i)));
+  const inputs = used.map((i) => operands[i]!);
+  builder.emit("update", inputs, {
+    exprs: writes.map(({ expr }) => mapInputs(expr, (i) => input(used.indexOf(i)))),
+    targets: writes.map(({ target }) => used.indexOf(target)),
+  });
 }
 
 /** Appends the update of a table's rows. */
