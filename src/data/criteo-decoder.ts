@@ -18,7 +18,7 @@ interface CriteoKernel {
     ids: number,
     row: number,
     maxRows: number,
-    buckets: bigint,
+    buckets: number,
     result: number,
   ): number;
 }
@@ -31,8 +31,9 @@ export class CriteoParser {
   readonly #label: number;
   readonly #dense: number;
   readonly #categorical: number;
-  readonly #buckets: bigint;
+  readonly #buckets: number;
   readonly #result: Uint32Array;
+  #from = 0;
 
   constructor(heap: Heap, spec: CriteoSpec, layout: BatchLayout) {
     this.#heap = heap;
@@ -41,12 +42,13 @@ export class CriteoParser {
     this.#label = columnOf(layout, "label").offset;
     this.#dense = columnOf(layout, "dense").offset;
     this.#categorical = columnOf(layout, "categorical").offset;
-    this.#buckets = BigInt(spec.buckets ?? 0);
+    this.#buckets = spec.buckets ?? 0;
     this.#result = heap.u32(heap.alloc(8), 2);
   }
 
   /** Parses lines of [from, end) into rows `row`…; stops after `most` rows and before a bad line. */
   parse(from: number, end: number, address: number, row: number, most: number): number {
+    this.#from = from;
     return this.#kernel.parse(
       from,
       end,
@@ -63,7 +65,7 @@ export class CriteoParser {
 
   /** Where the last call stopped. */
   get at(): number {
-    return this.#result[0]!;
+    return this.#from + this.#result[0]!;
   }
 
   /** Whether the line there is bad. */

@@ -54,7 +54,9 @@ export class CsvParser {
   readonly #columns: ReadonlyMap<string, SourceColumn>;
   readonly #starts: number;
   readonly #lengths: number;
+  /** Bytes behind `#from`. */
   readonly #rowStarts: Uint32Array;
+  #from = 0;
   readonly #missing: number;
   readonly #result: Uint32Array;
   #wanted = 0;
@@ -69,14 +71,14 @@ export class CsvParser {
     this.#kernel = instantiate<ScanKernel>("scan-csv", heap);
     this.#encoder = new TableEncoder(heap, spec, layout, BLOCK_ROWS);
     this.#names = sourceColumns(spec.schema, spec.where);
-    this.#starts = heap.alloc(4 * BLOCK_ROWS * Math.max(1, this.#names.length));
+    this.#starts = heap.alloc(heap.addressBytes * BLOCK_ROWS * Math.max(1, this.#names.length));
     this.#lengths = heap.alloc(4 * BLOCK_ROWS * Math.max(1, this.#names.length));
     this.#columns = new Map(
       this.#names.map((name, i) => [
         name,
         {
           kind: "text",
-          starts: this.#starts + 4 * BLOCK_ROWS * i,
+          starts: this.#starts + heap.addressBytes * BLOCK_ROWS * i,
           lengths: this.#lengths + 4 * BLOCK_ROWS * i,
         } as const,
       ]),
@@ -127,11 +129,12 @@ export class CsvParser {
       encoder.details,
       this.#result.byteOffset,
     );
-    const next = this.#result[0]!;
+    this.#from = from;
+    const next = from + this.#result[0]!;
     if (this.#result[1] !== 0) {
       for (let i = 0; i < this.#names.length; i++) {
-        const at = 4 * BLOCK_ROWS * i;
-        this.#kernel.unescape(this.#starts + at, this.#lengths + at, this.#rows, quoteCode);
+        const starts = this.#starts + this.#heap.addressBytes * BLOCK_ROWS * i;
+        this.#kernel.unescape(starts, this.#lengths + 4 * BLOCK_ROWS * i, this.#rows, quoteCode);
       }
     }
     this.#selected = encoder.load(this.#rows, this.#columns);
@@ -148,7 +151,7 @@ export class CsvParser {
   encode(count: number, address: number, row: number): number {
     this.#encoder.encode(this.#encoded, count, address, row);
     this.#encoded += count;
-    return this.left === 0 ? 0 : this.#rowStarts[this.#encoder.rowOf(this.#encoded)]!;
+    return this.left === 0 ? 0 : this.#from + this.#rowStarts[this.#encoder.rowOf(this.#encoded)]!;
   }
 
   #reportBadRows(end: number, onBadRow: OnBadRow): void {
@@ -157,8 +160,8 @@ export class CsvParser {
     for (let row = 0; row < this.#rows; row++) {
       const code = codes[row]!;
       if (code === 0 || code === 255) continue;
-      const start = this.#rowStarts[row]!;
-      const stop = row + 1 < this.#rows ? this.#rowStarts[row + 1]! : end;
+      const start = this.#from + this.#rowStarts[row]!;
+      const stop = row + 1 < this.#rows ? this.#from + this.#rowStarts[row + 1]! : end;
       const text = Buffer.from(this.#heap.memory.buffer, start, stop - start)
         .toString("utf8")
         .trimEnd();

@@ -1,5 +1,6 @@
 // Columns of values to the columns of a batch. `rows` lists which rows of the source to take (u32); outputs are written
 // `stride` bytes apart. Text is an address and a length a row; numbers are float64, NaN where missing.
+import { loadAddress } from "./address.as";
 import { finish, firstBytes, FLOAT_LENGTH, fold, hashText, hashWord, LENGTH, mix, seedOf } from "./feature-hash.as";
 import { log4 } from "./log4.as";
 import { parseNumber, parseTime, scaled, valid } from "./parse-number.as";
@@ -31,7 +32,7 @@ export function numbersOfText(
   for (let i: usize = 0; i < count; i++) {
     let x: f64 = NaN;
     if (load<u8>(codes + i) == 0) {
-      const at = u32At(starts, i);
+      const at = loadAddress(starts, i);
       const length = u32At(lengths, i);
       x = scale == 0 ? parseNumber(at, length) : parseTime(at, length, scale);
       if (!valid) {
@@ -104,7 +105,7 @@ export function hashTexts(
   const seed = seedOf(column);
   for (let i: usize = 0; i < count; i++) {
     const row = u32At(rows, i);
-    const at = u32At(starts, row);
+    const at = loadAddress(starts, row);
     const length = u32At(lengths, row);
     const h = length <= 8
       ? hashWord(seed, <u64>length, firstBytes(load<u64>(at), <u64>length))
@@ -169,7 +170,7 @@ export function hashBuckets(
   }
 }
 
-export function finishIds(count: usize, buckets: u64, out: usize, stride: usize): void {
+export function finishIds(count: usize, buckets: u32, out: usize, stride: usize): void {
   for (let i: usize = 0; i < count; i++) {
     store<u64>(out, finish(load<u64>(out), buckets));
     out += stride;
@@ -217,13 +218,13 @@ export function labelsOfHashes(hashes: usize, count: usize, targets: usize, targ
 
 /** The ids of up to `most` separated values a row, then zeros. */
 export function hashBags(
-  starts: usize, lengths: usize, rows: usize, count: usize, separator: u32, most: usize, column: u32, buckets: u64,
+  starts: usize, lengths: usize, rows: usize, count: usize, separator: u32, most: usize, column: u32, buckets: u32,
   out: usize,
 ): void {
   const seed = seedOf(column);
   for (let i: usize = 0; i < count; i++) {
     const row = u32At(rows, i);
-    let at = u32At(starts, row);
+    let at = loadAddress(starts, row);
     const end = at + u32At(lengths, row);
     const outEnd = out + (most << 3);
     while (at < end && out < outEnd) {

@@ -47,7 +47,7 @@ export interface FeatureKernel {
     out: number,
     stride: number,
   ): void;
-  finishIds(count: number, buckets: bigint, out: number, stride: number): void;
+  finishIds(count: number, buckets: number, out: number, stride: number): void;
   denseAffine(
     values: number,
     rows: number,
@@ -68,7 +68,7 @@ export interface FeatureKernel {
     separator: number,
     most: number,
     column: number,
-    buckets: bigint,
+    buckets: number,
     out: number,
   ): void;
 }

@@ -14,8 +14,10 @@ interface PageKernel {
   plainTexts(from: number, end: number, count: number, starts: number, lengths: number): number;
   gatherNumbers(dictionary: number, entries: number, indices: number, count: number, out: number): number;
   gatherWords(dictionary: number, entries: number, indices: number, count: number, out: number): number;
+  gatherAddresses(dictionary: number, entries: number, indices: number, count: number, out: number): number;
   spreadNumbers(levels: number, rows: number, present: number, values: number): void;
   spreadWords(levels: number, rows: number, present: number, values: number): void;
+  spreadAddresses(levels: number, rows: number, present: number, values: number): void;
 }
 
 export interface ParquetColumn {
@@ -80,7 +82,7 @@ export interface RowSpan {
   readonly rows: number;
 }
 
-/** Where decoded values go: float64 numbers at `first`, or u32 addresses at `first` and lengths at `second`. */
+/** Where decoded values go: float64 numbers at `first`, or addresses (`heap.addresses`) at `first` and u32 lengths at `second`. */
 export interface ColumnTarget {
   readonly first: number;
   readonly second: number;
@@ -131,7 +133,7 @@ export class ChunkDecoder {
       if (rows > span.rows - row) throw new Error(`a page holds ${rows} values where ${span.rows - row} rows are left`);
       if (row + rows > span.start) {
         this.#page(splitPage(data, header, metadata, column.optional), column, dictionary, {
-          first: target.first + (column.kind === "text" ? 4 : 8) * row,
+          first: target.first + (column.kind === "text" ? this.#heap.addressBytes : 8) * row,
           second: target.second + 4 * row,
         });
       }
@@ -177,7 +179,7 @@ export class ChunkDecoder {
     if (column.kind === "number") {
       kernel.spreadNumbers(levelsAt, rows, present, target.first);
     } else {
-      kernel.spreadWords(levelsAt, rows, present, target.first);
+      kernel.spreadAddresses(levelsAt, rows, present, target.first);
       kernel.spreadWords(levelsAt, rows, present, target.second);
     }
   }
@@ -193,7 +195,7 @@ export class ChunkDecoder {
     if (column.kind === "number") {
       requireWhole(kernel.gatherNumbers(first, entries, indices, count, target.first), "dictionary indices");
     } else {
-      requireWhole(kernel.gatherWords(first, entries, indices, count, target.first), "dictionary indices");
+      requireWhole(kernel.gatherAddresses(first, entries, indices, count, target.first), "dictionary indices");
       kernel.gatherWords(second, entries, indices, count, target.second);
     }
   }

@@ -25,7 +25,7 @@ class ParquetDecoder implements Decoder {
   readonly #pages: ByteArena;
   readonly #texts: TextArena;
   readonly #chunks: ChunkDecoder;
-  /** For each column 8 bytes a row: float64, or u32 addresses and then u32 lengths. */
+  /** For each column a block: of float64, or of addresses (`heap.addresses`) and then u32 lengths. */
   #storage: number[] = [];
   #storageRows = 0;
   #file: (AsyncBuffer & { close(): void }) | undefined;
@@ -93,7 +93,11 @@ class ParquetDecoder implements Decoder {
     if (rows <= this.#storageRows) return;
     for (const block of this.#storage) this.#heap.free(block);
     this.#storageRows = rows;
-    this.#storage = this.#names.map(() => this.#heap.alloc(8 * rows));
+    this.#storage = this.#names.map(() => this.#heap.alloc((this.#heap.addressBytes + 4) * rows));
+  }
+
+  #lengthsOf(first: number): number {
+    return first + this.#heap.addressBytes * this.#storageRows;
   }
 
   async #decode(group: RowGroup, span: RowSpan): Promise<void> {
@@ -111,7 +115,7 @@ class ParquetDecoder implements Decoder {
       const bytes = await this.#file!.slice(from, from + Number(metadata.total_compressed_size));
       const first = this.#storage[i]!;
       try {
-        this.#chunks.decode(bytes, column, metadata, span, { first, second: first + 4 * this.#storageRows });
+        this.#chunks.decode(bytes, column, metadata, span, { first, second: this.#lengthsOf(first) });
       } catch (cause) {
         throw new Error(`column "${column.name}": ${(cause as Error).message}`, { cause });
       }
@@ -146,8 +150,8 @@ class ParquetDecoder implements Decoder {
         if (this.#columns[i]!.kind === "number") {
           copyNumbers(columnData, this.#heap.f64(first + 8 * at, columnData.length));
         } else {
-          const lengths = this.#heap.u32(first + 4 * this.#storageRows, span.rows);
-          this.#texts.copyEntries(columnData, this.#heap.u32(first, span.rows), lengths, at);
+          const lengths = this.#heap.u32(this.#lengthsOf(first), span.rows);
+          this.#texts.copyEntries(columnData, this.#heap.addresses(first, span.rows), lengths, at);
         }
       },
     });
@@ -180,9 +184,13 @@ class ParquetDecoder implements Decoder {
     const sources = new Map<string, SourceColumn>();
     this.#columns.forEach(({ name, kind, isTime }, i) => {
       const first = this.#storage[i]!;
-      const starts = first + 4 * row;
       if (kind === "number") sources.set(name, { kind, values: first + 8 * row, isTime });
-      else sources.set(name, { kind, starts, lengths: starts + 4 * this.#storageRows });
+      else
+        sources.set(name, {
+          kind,
+          starts: first + this.#heap.addressBytes * row,
+          lengths: this.#lengthsOf(first) + 4 * row,
+        });
     });
     const codes = this.#heap.u8(this.#encoder.codes, rows).fill(0);
     this.#encoded = 0;

@@ -1,5 +1,6 @@
 // Values of Parquet pages of flat columns: levels and dictionary indices (the RLE and bit-packing hybrid), plain numbers
 // to float64, plain texts to addresses and lengths. What reads past `end` is refused; 8 bytes beyond it may be loaded.
+import { loadAddress, storeAddress } from "./address.as";
 import { scaled } from "./parse-number.as";
 
 const INT32: i32 = 0;
@@ -77,7 +78,7 @@ export function plainTexts(from: usize, end: usize, count: usize, starts: usize,
     const length = <usize>load<u32>(p);
     p += 4;
     if (end - p < length) return false;
-    store<u32>(starts + (i << 2), <u32>p);
+    storeAddress(starts, i, p);
     store<u32>(lengths + (i << 2), <u32>length);
     p += length;
   }
@@ -104,6 +105,16 @@ export function gatherWords(dictionary: usize, entries: u32, indices: usize, cou
   return true;
 }
 
+/** As `gatherNumbers`, of addresses. */
+export function gatherAddresses(dictionary: usize, entries: u32, indices: usize, count: usize, out: usize): bool {
+  for (let i: usize = 0; i < count; i++) {
+    const index = load<u32>(indices + (i << 2));
+    if (index >= entries) return false;
+    storeAddress(out, i, loadAddress(dictionary, index));
+  }
+  return true;
+}
+
 /** Moves `present` numbers to the rows whose level is 1, in place; the others become NaN. */
 export function spreadNumbers(levels: usize, rows: usize, present: usize, values: usize): void {
   for (let row = rows; row-- > 0; ) {
@@ -117,5 +128,13 @@ export function spreadWords(levels: usize, rows: usize, present: usize, values: 
   for (let row = rows; row-- > 0; ) {
     const known = load<u32>(levels + (row << 2)) == 1;
     store<u32>(values + (row << 2), known ? load<u32>(values + (--present << 2)) : 0);
+  }
+}
+
+/** As `spreadWords`, of addresses. */
+export function spreadAddresses(levels: usize, rows: usize, present: usize, values: usize): void {
+  for (let row = rows; row-- > 0; ) {
+    const known = load<u32>(levels + (row << 2)) == 1;
+    storeAddress(values, row, known ? loadAddress(values, --present) : 0);
   }
 }

@@ -93,10 +93,10 @@ function longIntegers(p: usize, out: usize): usize {
 /**
  * Parses up to `maxRows` lines of [from, end) into the batch's rows `row`…; blank lines do not count. Without `labelled`
  * the lines start with the integers, and labels are 0. Returns the rows;
- * `result` gets the address after the last good line, then 1 if the line there is bad, else 0.
+ * `result` gets how many bytes the good lines take, then 1 if the line behind them is bad, else 0.
  */
 export function parse(
-  from: usize, end: usize, labelled: bool, labels: usize, dense: usize, ids: usize, row: usize, maxRows: i32, buckets: u64,
+  from: usize, end: usize, labelled: bool, labels: usize, dense: usize, ids: usize, row: usize, maxRows: i32, buckets: u32,
   result: usize,
 ): i32 {
   let p = from;
@@ -174,7 +174,7 @@ export function parse(
     ids += CATEGORICAL << 3;
   }
   logInPlace(firstDense, <usize>rows * DENSE);
-  store<u32>(result, <u32>p);
+  store<u32>(result, <u32>(p - from));
   store<u32>(result, bad, 4);
   return rows;
 }

@@ -1,5 +1,6 @@
 // CSV text to fields: where the text of each wanted field lies, row by row. The text ends with a line break; up to 16
 // bytes beyond it are read, never used.
+import { loadAddress, storeAddress } from "./address.as";
 import { firstBytes } from "./feature-hash.as";
 
 const NEWLINE: u32 = 10;
@@ -51,8 +52,8 @@ function closingQuote(p: usize, end: usize, quote: u32, multiline: bool): usize 
 
 /**
  * Scans up to `maxRows` rows of [from, end). Wanted field f of row r (`wanted[field]` ≥ 0 gives f) goes to
- * starts[f · maxRows + r] and lengths likewise; `rowStarts`, `codes` and `details` (fields found) hold one entry a row.
- * Blank lines do not count. Returns the rows; `result` gets where the next row starts and whether `unescape` is needed.
+ * starts[f · maxRows + r] and lengths likewise; `rowStarts` (bytes behind `from`), `codes` and `details` (fields found)
+ * hold one entry a row. Blank lines do not count. Returns the rows; `result` gets where the next row starts and whether `unescape` is needed.
  * `isLast`: no text follows, so a row cut off at `end` is bad, else it is left for later.
  */
 export function scan(
@@ -116,9 +117,9 @@ export function scan(
         if (slot >= 0) {
           let length = <u32>(textEnd - textStart);
           if (missingCount > 0 && length <= 8 && isMissing(textStart, length, missing, missingCount)) length = 0;
-          const at = (<usize>slot * <usize>maxRows + <usize>rows) << 2;
-          store<u32>(starts + at, <u32>textStart);
-          store<u32>(lengths + at, length | flag);
+          const at = <usize>slot * <usize>maxRows + <usize>rows;
+          storeAddress(starts, at, textStart);
+          store<u32>(lengths + (at << 2), length | flag);
           escapes |= flag;
         }
       }
@@ -131,12 +132,12 @@ export function scan(
     if (code == BAD_QUOTE) p = nextStop(p, newlines) + 1;
     else if (field != fields) code = WRONG_FIELD_COUNT;
     const at = <usize>rows << 2;
-    store<u32>(rowStarts + at, <u32>rowStart);
+    store<u32>(rowStarts + at, <u32>(rowStart - from));
     store<u8>(codes + <usize>rows, code);
     store<u32>(details + at, <u32>field);
     rows++;
   }
-  store<u32>(result, <u32>p);
+  store<u32>(result, <u32>(p - from));
   store<u32>(result, escapes, 4);
   return rows;
 }
@@ -155,7 +156,7 @@ export function unescape(starts: usize, lengths: usize, count: i32, quote: u32):
   for (let i = 0; i < count; i++) {
     const length = load<u32>(lengths + (<usize>i << 2));
     if ((length & ESCAPED) == 0) continue;
-    let from = <usize>load<u32>(starts + (<usize>i << 2));
+    let from = loadAddress(starts, i);
     const end = from + <usize>(length & ~ESCAPED);
     let to = from;
     const start = from;

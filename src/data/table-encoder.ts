@@ -8,7 +8,7 @@ import type { TableSpec } from "./spec.ts";
 
 /** A column of a block: addresses of one entry a row. */
 export type SourceColumn =
-  /** u32 addresses and u32 lengths of the texts; seven bytes beyond each may be read. */
+  /** Addresses (`heap.addresses`) and u32 lengths of the texts; seven bytes beyond each may be read. */
   | { readonly kind: "text"; readonly starts: number; readonly lengths: number }
   /** float64, NaN where missing; a time in milliseconds where `isTime`. */
   | { readonly kind: "number"; readonly values: number; readonly isTime: boolean };
@@ -29,7 +29,7 @@ export class TableEncoder {
   readonly #kernel: FeatureKernel;
   readonly #schema: Schema;
   readonly #where: readonly Where[];
-  readonly #buckets: bigint;
+  readonly #buckets: number;
   readonly #layout: BatchLayout;
   readonly #capacity: number;
   readonly #selected: number;
@@ -48,7 +48,7 @@ export class TableEncoder {
     this.#kernel = instantiate<FeatureKernel>("encode-features", heap);
     this.#schema = spec.schema;
     this.#where = spec.where;
-    this.#buckets = BigInt(spec.buckets ?? 0);
+    this.#buckets = spec.buckets ?? 0;
     this.#layout = layout;
     this.#capacity = capacity;
     this.codes = heap.alloc(capacity);

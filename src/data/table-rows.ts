@@ -17,7 +17,7 @@ export class TableRows implements RowFormat {
   readonly #names: readonly string[];
   readonly #encoder: TableEncoder;
   readonly #arena: TextArena;
-  /** For each column two u32 arrays or one of float64. */
+  /** For each column a block: of float64, or of addresses (`heap.addresses`) and then u32 lengths. */
   readonly #memory: readonly number[];
   readonly #csv: CsvParser | undefined;
   readonly #batch: number;
@@ -30,7 +30,7 @@ export class TableRows implements RowFormat {
     this.#names = sourceColumns(this.#spec.schema, []);
     this.#encoder = new TableEncoder(heap, this.#spec, layout, layout.batch);
     this.#arena = new TextArena(heap);
-    this.#memory = this.#names.map(() => heap.alloc(8 * layout.batch));
+    this.#memory = this.#names.map(() => heap.alloc((heap.addressBytes + 4) * layout.batch));
     if (spec.format !== "csv" || columns === undefined) return;
     const missing = this.#names.find((name) => !columns.includes(name));
     if (missing !== undefined)
@@ -91,11 +91,11 @@ export class TableRows implements RowFormat {
       });
       return { kind: "number", values: address, isTime: values.some((value) => value instanceof Date) };
     }
-    const starts = this.#heap.u32(address, rows.length);
-    const lengths = this.#heap.u32(address + 4 * this.#batch, rows.length);
+    const lengths = address + this.#heap.addressBytes * this.#batch;
     const indices = values.map((value) => this.#arena.add(textEncoder.encode(this.#text(name, value))));
-    this.#arena.copyEntries(indices, starts, lengths, 0);
-    return { kind: "text", starts: address, lengths: address + 4 * this.#batch };
+    const starts = this.#heap.addresses(address, rows.length);
+    this.#arena.copyEntries(indices, starts, this.#heap.u32(lengths, rows.length), 0);
+    return { kind: "text", starts: address, lengths };
   }
 
   #text(name: string, value: RowObject[string]): string {

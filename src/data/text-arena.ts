@@ -25,7 +25,7 @@ export class TextArena {
   }
 
   /** Addresses and lengths, from entry `at` on, of the texts with the given indices; no index: the empty text. */
-  copyEntries(indices: ArrayLike<unknown>, starts: Uint32Array, lengths: Uint32Array, at: number): void {
+  copyEntries(indices: ArrayLike<unknown>, starts: Uint32Array | Float64Array, lengths: Uint32Array, at: number): void {
     for (let i = 0; i < indices.length; i++) {
       const index = indices[i] as number | null | undefined;
       const known = index !== null && index !== undefined;

@@ -118,6 +118,11 @@ export class Heap {
     this.#allocator.give(pointer);
   }
 
+  /** Bytes of a word that holds an address, in data that kernels and JavaScript share; see `addresses`. */
+  get addressBytes(): 4 | 8 {
+    return this.addressType === "i32" ? 4 : 8;
+  }
+
   /** A view of `length` numbers at byte offset `pointer`. Views are objects: make them when binding, not in each step. */
   f32(pointer: number, length: number): Float32Array<SharedArrayBuffer> {
     this.#check("f32", pointer, length, 4);
@@ -146,6 +151,11 @@ export class Heap {
   u32(pointer: number, length: number): Uint32Array<SharedArrayBuffer> {
     this.#check("u32", pointer, length, 4);
     return new Uint32Array(this.#buffer, pointer, length);
+  }
+
+  /** As `f32`, of words that hold addresses: u32, or f64 where addresses have 64 bits. */
+  addresses(pointer: number, length: number): Uint32Array<SharedArrayBuffer> | Float64Array<SharedArrayBuffer> {
+    return this.addressType === "i32" ? this.u32(pointer, length) : this.f64(pointer, length);
   }
 
   /** As `f32`, of unsigned 64-bit integers. */
