@@ -37,6 +37,8 @@ describe("options", () => {
     [{ optimizer: { name: "lion" } }, /optimizer "lion" is unknown/],
     [{ strategy: { mode: "hogwild" } }, /strategy: .*mode.*modes: async, sync/s],
     [{ strategy: { modes: "sync" } }, /strategy: .*modes.*switches: mode/s],
+    [{ strategy: { deterministic: true } }, /deterministic: true does not combine with mode "async"/],
+    [{ strategy: { recompute: { segments: 1 } } }, /strategy: .*recompute.*segments/s],
     [{ seed: -1 }, /trainer: seed must be an integer from 0 to 4294967295, got -1/],
   ])("of a trainer: %j", (options, message) => {
     expect(() => job.trainer(model, options as never)).toThrow(message);
@@ -113,7 +115,9 @@ describe("models", () => {
     const job = await init({ threads: 2, engine: "wasm", maxBytes: 32 * MIB });
     const before = job.heap.liveBytes;
     const large = job.trainer(deepFM({ ...clickColumns, dim: 4, hidden: [3000, 3000] }));
-    await expect(large.fit(dataset, quiet)).rejects.toThrow(/the heap is full: \d+ bytes wanted/);
+    await expect(large.fit(dataset, quiet)).rejects.toThrow(
+      /model deepFM does not fit: with batches of 16 rows it needs \d+ MB: parameters .*; [\d.]+ MB of the heap's 33\.6 MB are free\. What helps: .*fleet\.init/,
+    );
     expect(job.heap.liveBytes).toBe(before);
     const trainer = job.trainer(model);
     expect((await trainer.fit(dataset, quiet)).samples).toBe(6000);
@@ -137,6 +141,17 @@ describe.each([
     const trainer = job.trainer(model, { strategy, optimizer: sgd({ lr: 1e25 }) });
     await expect(fitWatched(trainer, dataset, {})).rejects.toThrow(
       /training diverged: \d+ of the last \d+ logits are not finite at step \d+, learning rate 1e\+25; lower the learning rate/,
+    );
+    await trainer.close();
+  });
+
+  test("debug.nan names the step, the rank, the instruction and the tensor", async () => {
+    const trainer = job.trainer(model, {
+      strategy: { ...strategy, debug: { nan: true } },
+      optimizer: sgd({ lr: 1e38 }),
+    });
+    await expect(trainer.fit(dataset, quiet)).rejects.toThrow(
+      /trainer thread \d: step \d+, rank 0: instruction #\d+ in \S+ wrote a number that is not finite at element \d+ of its result/,
     );
     await trainer.close();
   });

@@ -80,6 +80,7 @@ class FitLoop {
     const { epochs = 1, profile = false } = this.#options;
     const trainer = this.#trainer;
     let stopped: FitResult["stopped"] = "finished";
+    if (this.#session.memoryNote !== undefined) this.#line?.log(this.#session.memoryNote);
     while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
     this.#line?.finish();
     const { state } = trainer;
@@ -186,6 +187,7 @@ class FitLoop {
         stats: this.#stats.handle,
         scalars,
         seed: this.#trainer.seed,
+        rank: this.#job.rank,
         profile,
       }),
       undefined,

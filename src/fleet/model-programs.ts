@@ -2,9 +2,10 @@
 // applies gradients; all over one placement of parameters.
 import type { BatchLayout } from "../data/index.ts";
 import { type Plan, type Prepared, type Provider, prepare, scratchBytes } from "../engine/index.ts";
+import type { AddressType } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import { type Optimizer, updateRule } from "../optim/index.ts";
-import { optimize } from "../passes/index.ts";
+import { optimize, type RecomputeOptions } from "../passes/index.ts";
 import {
   type ApplyShare,
   type DeferredUpdates,
@@ -48,11 +49,15 @@ export interface ProgramOptions {
   /** Leave gradients in outputs, for this many threads to sum and apply; 0: apply them inside the step. */
   readonly syncThreads: number;
   readonly provider: Provider;
+  /** That of the job's heap. */
+  readonly addressType: AddressType;
+  /** What the backward pass computes again; default nothing. */
+  readonly recompute?: RecomputeOptions | undefined;
 }
 
 /** Traces, differentiates, optimizes, plans and compiles a model for batches of one layout. */
 export function modelPrograms(model: Model, options: ProgramOptions): ModelPrograms {
-  const { layout, optimizers, syncThreads, provider } = options;
+  const { layout, optimizers, syncThreads, provider, addressType, recompute } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   const logitsOf = (columns: Readonly<Record<string, Tensor>>, ctx: TraceContext): Tensor => {
     const logits = model.forward(columns, ctx);
@@ -94,11 +99,14 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   );
   const layouts = Object.fromEntries(Object.entries(tables).map(([name, spec]) => [name, layoutOf(spec)]));
   const scratch: Parameters<typeof plan>[1] = { scratch: (op) => scratchBytes(op, provider) };
-  const compile = (it: Plan): Prepared => prepare(it, { layouts, rules: tableRules });
+  const compile = (it: Plan): Prepared => prepare(it, { addressType, layouts, rules: tableRules });
 
   const differentiated = differentiate({ ...forward, tables }, { loss: "loss" });
   const deferred = syncThreads > 0 ? deferUpdates(differentiated, rules) : undefined;
-  const step = optimize(deferred?.step ?? placeUpdates(differentiated, rules));
+  const step = optimize(
+    deferred?.step ?? placeUpdates(differentiated, rules),
+    recompute === undefined ? {} : { recompute },
+  );
   const stepPlan = plan(step, scratch);
   let shared: Pick<Plan, "parameters" | "sharedBytes"> = stepPlan;
   const parameters = { ...score.parameters, ...step.parameters };

@@ -25,6 +25,8 @@ export interface BindRequest {
   readonly arena: number;
   readonly shared: number;
   readonly tables: Readonly<Record<string, TableHandle>>;
+  /** Stop at the first instruction that writes NaN or an infinity. */
+  readonly checkFinite?: boolean;
 }
 
 export interface ReleaseRequest {
@@ -56,6 +58,8 @@ export interface TrainRequest extends BatchWork {
   readonly stats: WindowStatsHandle;
   readonly scalars: readonly ScalarInput[];
   readonly seed: number;
+  /** This process's number among the workers of the job: for messages. */
+  readonly rank: number;
   /** Present in mode `sync`: the plan that reduces and applies this thread's share of the gradients. */
   readonly updateKey?: string;
   /** Measure each instruction; the reply carries the table. */

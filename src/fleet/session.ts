@@ -6,7 +6,8 @@ import { attachProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
 import { Table } from "../table/index.ts";
 import type { Job } from "./job.ts";
-import { modelPrograms, type OptimizerGroups } from "./model-programs.ts";
+import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
+import { type ModelPrograms, modelPrograms, type OptimizerGroups, type ProgramOptions } from "./model-programs.ts";
 import { ParameterStore } from "./parameters.ts";
 import type { ScalarInput } from "./protocol.ts";
 import type { Strategy } from "./strategy.ts";
@@ -21,11 +22,15 @@ export class Session {
   /** Keys by which the threads know the plans. */
   readonly keys: { readonly train: string; readonly score: string; readonly update?: string };
   readonly scalars: readonly ScalarInput[];
+  /** What training takes of the heap, tables aside. */
+  readonly memory: MemoryReport;
+  /** The same in words, where it is much. */
+  readonly memoryNote: string | undefined;
   readonly #owned: AsyncDisposableStack;
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars">,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars" | "memory" | "memoryNote">,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
@@ -33,6 +38,8 @@ export class Session {
     this.tables = parts.tables;
     this.keys = parts.keys;
     this.scalars = parts.scalars;
+    this.memory = parts.memory;
+    this.memoryNote = parts.memoryNote;
     this.#owned = owned;
   }
 
@@ -44,13 +51,28 @@ export class Session {
   ): Promise<Session> {
     const { heap, pool, threads } = job;
     const { optimizers, strategy, seed } = options;
-    const provider = attachProvider(heap, job.provider);
-    const programs = modelPrograms(model, {
+    const provider = attachProvider(heap, { ...job.provider, byRule: strategy.deterministic });
+    const programOptions: ProgramOptions = {
       layout,
       optimizers,
       syncThreads: strategy.mode === "sync" ? threads : 0,
       provider,
-    });
+      addressType: heap.addressType,
+      recompute: strategy.recompute,
+    };
+    const programs = modelPrograms(model, programOptions);
+    const memory = memoryOf(programs, threads);
+    let again: MemoryReport | undefined;
+    const recomputed = (): MemoryReport =>
+      (again ??= memoryOf(modelPrograms(model, { ...programOptions, recompute: { segments: "auto" } }), threads));
+    const alternative = strategy.recompute === undefined ? recomputed : undefined;
+    const { capacity, liveBytes } = heap;
+    expectRoom(
+      memory,
+      { free: capacity - liveBytes, capacity },
+      { model: `model ${model.name}`, batch: layout.batch, halfPrecision: false, recomputed: alternative },
+    );
+    const note = memoryNote(memory, alternative);
     // What was taken so far is freed where a later part fails.
     await using owned = new AsyncDisposableStack();
     const own = <T>(thing: T, free: (thing: T) => void): T => owned.adopt(thing, free);
@@ -102,15 +124,17 @@ export class Session {
     );
     const common = { type: "bind", provider: provider.describe(), tables: tableHandles } as const;
     const place = { shared: parameters.address };
-    await pool.all((t) => ({ ...common, ...place, key: keys.train, prepared: training(t), arena: arenas[t]! }));
+    const checkFinite = strategy.debug?.nan === true;
+    const train = { ...common, ...place, key: keys.train, checkFinite };
+    await pool.all((t) => ({ ...train, prepared: training(t), arena: arenas[t]! }));
     await pool.all((t) => ({ ...common, ...place, key: keys.score, prepared: programs.inference, arena: arenas[t]! }));
     if (apply !== undefined && keys.update !== undefined) {
       const key = keys.update;
-      await pool.all((t) => ({ ...common, key, prepared: apply[t]!, arena: applyArenas[t]!, shared: 0 }));
+      await pool.all((t) => ({ ...common, key, checkFinite, prepared: apply[t]!, arena: applyArenas[t]!, shared: 0 }));
     }
     const inputs = [programs.training, ...(apply ?? [])].flatMap(({ plan }) => Object.keys(plan.inputs));
     const scalars = scalarInputs(new Set(inputs), optimizers);
-    return new Session(layout, { parameters, tables, keys, scalars }, owned.move());
+    return new Session(layout, { parameters, tables, keys, scalars, memory, memoryNote: note }, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */
@@ -134,6 +158,16 @@ export class Session {
   close(): Promise<void> {
     return this.#owned.disposeAsync();
   }
+}
+
+/** What the session of these programs will take. A thread trains or scores, never both: the two plans share its arena. */
+function memoryOf(
+  { training, inference, apply = [], parameters, shared }: ModelPrograms,
+  threads: number,
+): MemoryReport {
+  const larger = training.plan.arenaBytes > inference.plan.arenaBytes ? training.plan : inference.plan;
+  const arenas = [...Array.from({ length: threads }, () => larger), ...apply.map(({ plan }) => plan)];
+  return memoryReport({ parameters, shared, arenas });
 }
 
 /** Which optimizer supplies each `scalar:GROUP.NAME` input. */

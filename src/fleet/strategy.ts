@@ -8,6 +8,26 @@ const strategySchema = z.strictObject({
    *   batch norm normalises each thread's rows by themselves and keeps the first thread's running statistics.
    */
   mode: z.enum(["async", "sync"]).default("async"),
+  /**
+   * Keeps less of the forward pass and computes the rest again in the backward pass: less memory for more arithmetic, the
+   * same numbers. `segments`: "auto" chooses by the sizes, a number cuts the model into so many parts, names of scopes
+   * ("layer/3") are the parts themselves.
+   */
+  recompute: z
+    .strictObject({
+      segments: z
+        .union([z.literal("auto"), z.number().int().min(2), z.array(z.string().min(1)).min(1)])
+        .default("auto"),
+    })
+    .optional(),
+  debug: z
+    .strictObject({
+      /** Looks after every instruction for NaN and infinities; the first one ends training and is named. Slow. */
+      nan: z.boolean().default(false),
+    })
+    .optional(),
+  /** Runs repeat to the bit where the data comes in order `file`: no measurement chooses between ways of a product. */
+  deterministic: z.boolean().default(false),
 });
 
 export type Strategy = Readonly<z.infer<typeof strategySchema>>;
@@ -16,7 +36,15 @@ export type StrategyOptions = z.input<typeof strategySchema>;
 /** Fills in defaults; an unknown switch or value is refused by name, with what is allowed. */
 export function parseStrategy(options: StrategyOptions = {}): Strategy {
   const parsed = strategySchema.safeParse(options);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const { deterministic, mode } = parsed.data;
+    if (deterministic && mode !== "sync") {
+      throw new Error(
+        `strategy: deterministic: true does not combine with mode "${mode}", whose threads race for the parameters; take mode: "sync"`,
+      );
+    }
+    return parsed.data;
+  }
   throw new Error(
     `strategy: ${z.prettifyError(parsed.error)}\nswitches: ${Object.keys(strategySchema.shape).join(", ")}; modes: async, sync`,
   );

@@ -2,7 +2,7 @@
 // the loops nothing is allocated and nothing is computed by JavaScript but the step's scalars.
 import { parentPort, workerData } from "node:worker_threads";
 import { BatchQueue } from "../data/index.ts";
-import { bind, type Executable, formatProfile, type Prepared } from "../engine/index.ts";
+import { bind, type Executable, formatProfile, NonFiniteError, type Prepared } from "../engine/index.ts";
 import { attachProvider } from "../engine/providers/index.ts";
 import { Heap } from "../memory/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
@@ -22,12 +22,31 @@ const heap = Heap.attach(memory);
 const plans = new Map<string, Bound>();
 const LOSS_SCALE = "scalar:lossScale";
 
-function bindPlan({ key, prepared, provider: description, arena, shared, tables: handles }: BindRequest): void {
+function bindPlan({
+  key,
+  prepared,
+  provider: description,
+  arena,
+  shared,
+  tables: handles,
+  checkFinite = false,
+}: BindRequest): void {
   const provider = attachProvider(heap, description);
   const attached = Object.fromEntries(
     Object.entries(handles).map(([name, handle]) => [name, Table.attach(heap, handle)]),
   );
-  plans.set(key, { prepared, arena, executable: bind(prepared, { heap, provider, arena, shared, tables: attached }) });
+  plans.set(key, {
+    prepared,
+    arena,
+    executable: bind(prepared, {
+      heap,
+      provider,
+      arena,
+      shared,
+      tables: attached,
+      ...(checkFinite ? { checkFinite } : {}),
+    }),
+  });
 }
 
 function release(keys: readonly string[]): void {
@@ -89,6 +108,17 @@ function stepInputs(bound: Bound, request: TrainRequest): (step: number, rows: n
   };
 }
 
+/** Runs a step, and says which one it was where a number of it is not finite. */
+function runStep(run: () => void, step: number, rank: number): void {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof NonFiniteError)
+      throw new Error(`step ${step}, rank ${rank}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
 function train(request: TrainRequest): unknown {
   const bound = planOf(request.key);
   const update = request.updateKey === undefined ? undefined : planOf(request.updateKey);
@@ -110,8 +140,9 @@ function train(request: TrainRequest): unknown {
       const rows = queue.rows;
       copy(slot);
       queue.release();
-      setInputs(control.nextStep(), rows);
-      run();
+      const step = control.nextStep();
+      setInputs(step, rows);
+      runStep(run, step, request.rank);
       stats.record(logits, labels, weights, 0, request.batch);
       steps++;
     }
@@ -134,10 +165,10 @@ function train(request: TrainRequest): unknown {
         if (total === 0) break;
         setInputs(step, total);
         setUpdateInputs(step, total);
-        run();
+        runStep(run, step, request.rank);
         // Every thread's gradients are there: each applies its own share of the parameters.
         if (!barrier.wait()) throw new Error("another trainer thread failed");
-        update.executable.run();
+        runStep(update.executable.run, step, request.rank);
         if (thread === 0) control.step = step + 1;
         stats.record(logits, labels, weights, 0, request.batch);
         steps++;

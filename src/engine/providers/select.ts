@@ -15,6 +15,8 @@ export interface ProviderDescription {
   readonly path?: string;
   readonly version?: string;
   readonly choices?: Choices;
+  /** Of oneDNN: whether ways are taken by rule alone, not by measurement; `choices` are then left aside. */
+  readonly byRule?: boolean;
   /** Why a faster provider was not taken. */
   readonly reason?: string;
 }
@@ -59,18 +61,22 @@ export function selectProvider(heap: Heap, options: SelectOptions = {}): Selecte
 export function attachProvider(heap: Heap, description: ProviderDescription): SelectedProvider {
   if (description.name === "wasm") return describedWasm(heap, description.reason);
   if (description.path === undefined) throw new Error("attachProvider: a description of onednn needs its path");
-  return describedOneDnn(heap, openOneDnn(description.path), description.choices);
+  return describedOneDnn(heap, openOneDnn(description.path), description);
 }
 
 function describedWasm(heap: Heap, reason?: string): SelectedProvider {
   return { ...wasmProvider(heap), describe: () => ({ name: "wasm", ...(reason === undefined ? {} : { reason }) }) };
 }
 
-function describedOneDnn(heap: Heap, library: OneDnn, choices: Choices = {}): SelectedProvider {
-  const provider = oneDnnProvider(heap, library, { choices });
+function describedOneDnn(
+  heap: Heap,
+  library: OneDnn,
+  { choices = {}, byRule = false }: Pick<ProviderDescription, "choices" | "byRule"> = {},
+): SelectedProvider {
+  const provider = oneDnnProvider(heap, library, byRule ? { byRule } : { choices });
   const { path, native } = library;
   return {
     ...provider,
-    describe: () => ({ name: "onednn", path, version: native.version, choices: provider.choices() }),
+    describe: () => ({ name: "onednn", path, version: native.version, choices: provider.choices(), byRule }),
   };
 }
