@@ -71,7 +71,41 @@ export interface OpAttrs {
     readonly transposeA: boolean;
     readonly transposeB: boolean;
     readonly activation?: Activation;
+    /** Of the result; default f32. */
+    readonly dtype?: FloatType;
   };
+  /** Products of a [.., M, K] and b [.., K, N] with the same leading axes. */
+  readonly batch_matmul: {
+    readonly transposeA: boolean;
+    readonly transposeB: boolean;
+    /**
+     * The operand (or result) lies in memory with its axes in another order: what is multiplied is its transpose by these
+     * axes (what is stored is the result's transpose). So heads of an attention need no copies.
+     */
+    readonly permA?: readonly number[];
+    readonly permB?: readonly number[];
+    readonly permC?: readonly number[];
+    readonly dtype?: FloatType;
+  };
+  readonly conv2d: Window & { readonly groups: number; readonly activation?: "relu"; readonly dtype?: FloatType };
+  /** `shape` is that of x. */
+  readonly conv2d_input_grad: Window & { readonly groups: number; readonly shape: Shape; readonly dtype?: FloatType };
+  /** `shape` is that of the weights; with `bias` its gradient is a second result. */
+  readonly conv2d_weight_grad: Window & {
+    readonly groups: number;
+    readonly shape: Shape;
+    readonly bias: boolean;
+    readonly dtype?: FloatType;
+  };
+  readonly pool2d: Pooling2d & {
+    /** With `max`, give the places of the maxima, which the gradient needs. */
+    readonly training: boolean;
+  };
+  /** `shape` is that of x. */
+  readonly pool2d_grad: Pooling2d & { readonly shape: Shape };
+  readonly embedding: { readonly dtype?: FloatType };
+  /** `rows` is the number of rows of the weights. */
+  readonly embedding_grad: { readonly rows: number };
   readonly reshape: { readonly shape: Shape };
   readonly concat: { readonly axis: number };
   readonly slice: { readonly axis: number; readonly start: number; readonly end: number };
@@ -99,6 +133,24 @@ export interface OpAttrs {
   readonly fm_grad: Record<never, never>;
   readonly update: { readonly exprs: readonly Expr[]; readonly targets: readonly number[] };
 }
+
+/** How windows slide over pictures, by height and width; padding is top, bottom, left, right. */
+export type Window = {
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number, number, number];
+  /** Distance of neighbouring elements of the window; 1 = dense. */
+  readonly dilation: readonly [number, number];
+};
+
+export type Pooling2d = {
+  readonly mode: "max" | "average";
+  /** Height and width of the window. */
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number, number, number];
+  /** Averages divide by the whole window, padding too. */
+  readonly countPadding: boolean;
+};
 
 export type Activation = "relu" | "sigmoid" | "tanh";
 export type Pooling = "sum" | "mean";

@@ -69,7 +69,7 @@ function runOp(program: Program, op: Op, arrays: NdArray[], state: ReferenceStat
 
 function zeros({ shape, dtype }: TensorType): NdArray {
   const size = sizeOf(shape);
-  return { shape, data: dtype === "u64" ? new BigUint64Array(size) : new Float64Array(size) };
+  return { shape, dtype, data: dtype === "u64" ? new BigUint64Array(size) : new Float64Array(size) };
 }
 
 function arrayOf({ shape, dtype }: TensorType, numbers: Numbers, what: string): NdArray {
@@ -78,5 +78,5 @@ function arrayOf({ shape, dtype }: TensorType, numbers: Numbers, what: string): 
   if (data.length !== sizeOf(shape)) {
     throw new ProgramError(`${what} has ${data.length} numbers, its shape is [${shape.join(",")}]`);
   }
-  return { shape, data };
+  return { shape, data, dtype };
 }

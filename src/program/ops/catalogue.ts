@@ -1,11 +1,15 @@
 // Every op kind with its definition.
 import type { Op, OpKind, ValueId } from "../ir.ts";
+import { batch_matmul } from "./batch-matmul.ts";
+import { conv2d, conv2d_input_grad, conv2d_weight_grad } from "./conv.ts";
 import type { OpDefinition } from "./definition.ts";
+import { embedding, embedding_grad } from "./embedding.ts";
 import { fm, fm_grad } from "./fm.ts";
 import { concat, pad, reshape, slice, transpose } from "./layout.ts";
 import { map, reduce } from "./map.ts";
 import { matmul } from "./matmul.ts";
 import { batch_norm, batch_norm_grad, layer_norm, layer_norm_grad } from "./norm.ts";
+import { pool2d, pool2d_grad } from "./pool.ts";
 import { softmax, softmax_cross_entropy, softmax_cross_entropy_grad, softmax_grad } from "./softmax.ts";
 import { gather, gather_pool, lookup, scatter_update } from "./table.ts";
 import { update } from "./update.ts";
@@ -14,6 +18,14 @@ export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
   map,
   reduce,
   matmul,
+  batch_matmul,
+  conv2d,
+  conv2d_input_grad,
+  conv2d_weight_grad,
+  pool2d,
+  pool2d_grad,
+  embedding,
+  embedding_grad,
   reshape,
   concat,
   slice,

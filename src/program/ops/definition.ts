@@ -1,12 +1,14 @@
 // What an op is: its shape rule, its gradient rule and its float64 reference, told together by each file of this folder.
 import type { UpdateRule } from "../../kernels/update-rule.ts";
 import { ShapeError } from "../errors.ts";
-import type { OpAttrs, OpKind, OpOf, Shape, TensorType, ValueId } from "../ir.ts";
+import type { DType, OpAttrs, OpKind, OpOf, Shape, TensorType, ValueId } from "../ir.ts";
 
 /** A dense row-major tensor of the reference. u64 ids are BigUint64Array, everything else is float64. */
 export interface NdArray {
   readonly shape: Shape;
   readonly data: Float64Array | BigUint64Array;
+  /** Default f32: what a result is rounded to. */
+  readonly dtype?: DType;
 }
 
 /** What a gradient rule may do: look at values and append ops. */
@@ -79,6 +81,13 @@ export function expectCount(inputs: readonly TensorType[], ...allowed: number[])
 
 export function expectType(type: TensorType, dtype: TensorType["dtype"], what: string): void {
   if (type.dtype !== dtype) throw new ShapeError(`${what} must be ${dtype}, got ${type.dtype}`);
+}
+
+/** f32 or half precision. */
+export function expectFloat(type: TensorType, what: string): void {
+  if (type.dtype !== "f32" && type.dtype !== "bf16" && type.dtype !== "f16") {
+    throw new ShapeError(`${what} must be f32, bf16 or f16, got ${type.dtype}`);
+  }
 }
 
 export function expectRank(type: TensorType, rank: number, what: string): void {
