@@ -1,6 +1,7 @@
 // For tests: single instructions and small plans laid out without a planner, run on the cpu device with a plain provider.
 import { readFloats, writeFloats } from "../kernels/half.ts";
 import { Heap } from "../memory/index.ts";
+import { highHeap } from "../memory/testing.ts";
 import { type BindOptions, bind } from "./cpu.ts";
 import type { Executable } from "./executor.ts";
 import type { DType, Instruction, Operand, Plan } from "./plan.ts";
@@ -130,19 +131,34 @@ export class Bench {
 }
 
 let sharedHeap: Heap | undefined;
+let sharedHighHeap: Heap | undefined;
 
 /** One heap for all tests of a process. */
 export const testHeap = (): Heap => (sharedHeap ??= Heap.create({ maxBytes: 2 ** 28 }));
 
+interface OpResult {
+  readonly outputs: number[][];
+  readonly inputs: number[][];
+}
+
 /**
  * Runs one instruction and returns its outputs, then its inputs as they are afterwards. Memory around every operand must
- * stay as it was.
+ * stay as it was. Unless `options` name a heap it runs twice, the second time on addresses above 4 GiB, where nothing may
+ * be different.
  */
-export function runOp(
-  op: OpCase,
-  options: Partial<BindOptions> & PrepareOptions = {},
-): { outputs: number[][]; inputs: number[][] } {
-  const heap = options.heap ?? testHeap();
+export function runOp(op: OpCase, options: Partial<BindOptions> & PrepareOptions = {}): OpResult {
+  if (options.heap !== undefined) return runOn(options.heap, op, options);
+  const result = runOn(testHeap(), op, options);
+  if (options.provider !== undefined) return result;
+  sharedHighHeap ??= highHeap();
+  const high = runOn(sharedHighHeap, op, options);
+  const same = (a: readonly number[], b: readonly number[]): boolean => a.every((x, i) => Object.is(x, b[i]));
+  const differs = result.outputs.findIndex((values, i) => !same(values, high.outputs[i]!));
+  if (differs >= 0) throw new Error(`output ${differs} of ${op.kind} differs where addresses have 64 bits`);
+  return result;
+}
+
+function runOn(heap: Heap, op: OpCase, options: Partial<BindOptions> & PrepareOptions): OpResult {
   const provider = options.provider ?? plainProvider(heap);
   const builder = new PlanBuilder(provider);
   const fences: Operand[] = [];

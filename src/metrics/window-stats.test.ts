@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import { Heap } from "../memory/index.ts";
+import { highHeap } from "../memory/testing.ts";
 import { auc } from "./exact-auc.ts";
 import { binaryMetrics, ScoreLog } from "./score-log.ts";
 import { drawSamples, pairwiseAuc, type Samples } from "./testing.ts";
@@ -168,31 +169,37 @@ test("while three threads record, windows add up to every sample", async () => {
   expect(metrics.auc).toBeCloseTo(pairwiseAuc(samples.logits, samples.labels, samples.weights), 10);
 });
 
-test("a score log over many blocks gives exact metrics, can be cleared and gives its memory back", () => {
-  const heap = Heap.create({ maxBytes: 1 << 25 });
-  const samples = drawSamples(100_000);
-  samples.weights.fill(0, 0, 5000);
-  const [x, y, w] = [put(heap, samples.logits), put(heap, samples.labels), put(heap, samples.weights)];
-  const before = heap.liveBytes;
-  const log = ScoreLog.create(heap, { threads: 2 });
-  const recorders = [log.recorder(0), log.recorder(1)];
-  for (let round = 0; round < 2; round++) {
-    expect(log.segments()).toEqual([]);
-    for (let from = 0, b = 0; from < 100_000; from += 7001, b++) {
-      const n = Math.min(7001, 100_000 - from);
-      recorders[b % 2]!.record(x + 4 * from, y + 4 * from, w + 4 * from, n);
+test.each([
+  ["i32", () => Heap.create({ maxBytes: 1 << 25 })],
+  ["i64", highHeap],
+] as const)(
+  "a score log with %s addresses: many blocks give exact metrics, go when cleared, and come back",
+  (_, newHeap) => {
+    const heap = newHeap();
+    const samples = drawSamples(100_000);
+    samples.weights.fill(0, 0, 5000);
+    const [x, y, w] = [put(heap, samples.logits), put(heap, samples.labels), put(heap, samples.weights)];
+    const before = heap.liveBytes;
+    const log = ScoreLog.create(heap, { threads: 2 });
+    const recorders = [log.recorder(0), log.recorder(1)];
+    for (let round = 0; round < 2; round++) {
+      expect(log.segments()).toEqual([]);
+      for (let from = 0, b = 0; from < 100_000; from += 7001, b++) {
+        const n = Math.min(7001, 100_000 - from);
+        recorders[b % 2]!.record(x + 4 * from, y + 4 * from, w + 4 * from, n);
+      }
+      expect(log.segments().reduce((sum, { n }) => sum + n, 0)).toBe(95_000);
+      const metrics = log.metrics();
+      const { logits: scores, labels, weights } = samples;
+      expect(metrics.auc).toBeCloseTo(auc({ scores, labels, weights }), 12);
+      expect(metrics.loss).toBeCloseTo(reference(samples).loss!, 11);
+      expect(metrics).toMatchObject({ samples: 95_000, aucErrorBound: 0 });
+      log.clear();
     }
-    expect(log.segments().reduce((sum, { n }) => sum + n, 0)).toBe(95_000);
-    const metrics = log.metrics();
-    const { logits: scores, labels, weights } = samples;
-    expect(metrics.auc).toBeCloseTo(auc({ scores, labels, weights }), 12);
-    expect(metrics.loss).toBeCloseTo(reference(samples).loss!, 11);
-    expect(metrics).toMatchObject({ samples: 95_000, aucErrorBound: 0 });
-    log.clear();
-  }
-  log.free();
-  expect(heap.liveBytes).toBe(before);
-});
+    log.free();
+    expect(heap.liveBytes).toBe(before);
+  },
+);
 
 test("binaryMetrics: as scikit-learn; NaN logits are told, not hidden", () => {
   const { logits, labels, weights } = drawSamples(5000);

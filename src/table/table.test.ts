@@ -122,20 +122,31 @@ describe("lookup", () => {
     fixed.dispose();
   });
 
-  test("works where pointers exceed 2^31", () => {
-    const large = Heap.create();
-    large.alloc(2 ** 31);
+  test.each([
+    ["2^31", 2 ** 31, 2 ** 32],
+    ["2^32", 2 ** 32, 2 ** 33],
+    ["15 · 2^30", 15 * 2 ** 30, 2 ** 34],
+  ])("works, grows and goes where pointers exceed %s", (_, from, maxBytes) => {
+    const large = Heap.create({ maxBytes });
+    large.alloc(from);
+    const before = large.liveBytes;
     const high = Table.create(large, spec);
-    const keys = large.alloc(8 * 1000);
-    const rows = large.alloc(4 * 1000);
-    const out = large.alloc(4 * 6 * 1000);
-    large.u64(keys, 1000).set(Array.from({ length: 1000 }, (_, i) => BigInt(i)));
-    high.lookup(keys, 1000, rows, true);
-    high.gather("embedding", rows, 1000, out);
-    expect(large.u32(rows, 1000)[999]! * 16).toBeGreaterThan(2 ** 31);
-    const expected = uniformWeights(7, 999n, 0, 6, 0.5);
-    expect([...large.f32(out, 6000).subarray(5994)]).toEqual(expected);
-    expect([...high.snapshot().chunks()].reduce((sum, chunk) => sum + chunk.rows, 0)).toBe(999);
+    const n = 50_000;
+    const keys = large.alloc(8 * n);
+    const rows = large.alloc(4 * n);
+    const out = large.alloc(4 * 6 * n);
+    large.u64(keys, n).set(Array.from({ length: n }, (_, i) => BigInt(i)));
+    high.lookup(keys, n, rows, true);
+    high.gather("embedding", rows, n, out);
+    const last = large.u32(rows, n)[n - 1]!;
+    expect(last * 16).toBeGreaterThan(from);
+    expect(high.keyOf(last)).toBe(BigInt(n - 1));
+    const expected = uniformWeights(7, BigInt(n - 1), 0, 6, 0.5);
+    expect([...large.f32(out, 6 * n).subarray(6 * (n - 1))]).toEqual(expected);
+    expect([...high.snapshot().chunks()].reduce((sum, chunk) => sum + chunk.rows, 0)).toBe(n - 1);
+    for (const pointer of [keys, rows, out]) large.free(pointer);
+    high.dispose();
+    expect(large.liveBytes).toBe(before);
   });
 
   test("a full heap is an error that names the table, and the table stays usable", () => {

@@ -82,12 +82,20 @@ for (const name of contenders) {
       if (name !== "onednn") for (const results of together) expect(results).toEqual(alone);
     });
 
-    test("addresses above 2 GiB", () => {
-      const large = Heap.create();
-      large.alloc(2 ** 31);
-      const subject = contender(large, name);
-      expect(large.alloc(64)).toBeGreaterThan(2 ** 31);
-      for (const layer of layers) checkMatmul(large, subject, { ...layer, m: Math.min(layer.m, 8) });
+    test.each([
+      ["2 GiB", 2 ** 31, 2 ** 32],
+      ["4 GiB", 2 ** 32, 2 ** 33],
+      ["15 GiB", 15 * 2 ** 30, 2 ** 34],
+    ])("addresses above %s", (_, from, maxBytes) => {
+      const large = Heap.create({ maxBytes });
+      large.alloc(from);
+      const [subject, low] = [contender(large, name), provider()];
+      expect(large.alloc(64)).toBeGreaterThan(from);
+      for (const layer of layers) {
+        const few = { ...layer, m: Math.min(layer.m, 8) };
+        const bits = checkMatmul(large, subject, few);
+        if (name !== "onednn") expect(bits).toEqual(checkMatmul(heap, low, few));
+      }
     });
 
     test("refuses what it cannot compute, with the reason", () => {
@@ -96,7 +104,7 @@ for (const name of contenders) {
       expect(() => subject.scratchBytes({ ...spec, m: 0 })).toThrow(/m is 0/);
       expect(() => subject.matmul({ ...spec, k: 1.5 })).toThrow(/k is 1.5/);
       expect(() => subject.matmul({ ...spec, a: 66 })).toThrow(/address a is 66/);
-      expect(() => subject.matmul({ ...spec, c: 2 ** 32 })).toThrow(/address c/);
+      expect(() => subject.matmul({ ...spec, c: 2 ** 34 })).toThrow(/address c/);
       expect(() => subject.matmul({ ...spec, bias: 4096, accumulate: true })).toThrow(/accumulate excludes bias/);
       if (subject.scratchBytes(spec) > 0) {
         expect(() => subject.matmul({ ...spec, scratchBytes: 0 })).toThrow(/0 bytes of scratch/);

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { Heap, supportsRelaxedSimd } from "../../memory/index.ts";
+import { KERNEL_FOLDER, kernelFileName } from "../../memory/kernel-source.ts";
 import type { Provider } from "../provider.ts";
 import { checkMatmul, type MatmulCase } from "./contract.ts";
 import { findOneDnn } from "./onednn/library.ts";
@@ -43,7 +44,8 @@ export function contender(heap: Heap, name: Contender): Provider {
 
 /** The variant without relaxed SIMD, whatever the engine supports. */
 function plain<T>(heap: Heap, kernel: string): T {
-  const path = join(import.meta.dirname, "../../../build/kernels", `${kernel}.wasm`);
+  const file = kernelFileName(kernel, { variant: "plain", addressType: heap.addressType });
+  const path = join(import.meta.dirname, "../../..", KERNEL_FOLDER, file);
   const module = new WebAssembly.Module(readFileSync(path));
   return new WebAssembly.Instance(module, { env: { memory: heap.memory } }).exports as T;
 }
