@@ -29,7 +29,22 @@ function flopsOf(op: Op, elements: (id: ValueId) => number, shapeOf: (id: ValueI
       const [rows, columns] = shapeOf(first) as [number, number];
       return 2 * elements(result) * (op.attrs.transposeA ? rows : columns);
     }
+    case "batch_matmul": {
+      const stored = shapeOf(first);
+      const shape = op.attrs.permA?.map((axis) => stored[axis]!) ?? stored;
+      return 2 * elements(result) * shape.at(op.attrs.transposeA ? -2 : -1)!;
+    }
+    case "conv2d":
+      return convolutionFlops(elements(result), shapeOf(op.inputs[1]!));
+    case "conv2d_input_grad":
+      return convolutionFlops(elements(first), shapeOf(op.inputs[1]!));
+    case "conv2d_weight_grad":
+      return convolutionFlops(elements(op.inputs[1]!), op.attrs.shape);
     default:
       return 0;
   }
 }
+
+/** Each element of the result is a product with one of the filters [KH, KW, C / groups, O]. */
+const convolutionFlops = (results: number, [height, width, channels]: readonly number[]): number =>
+  2 * results * height! * width! * channels!;

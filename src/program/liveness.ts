@@ -103,12 +103,13 @@ function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
 }
 
 /**
- * Inputs that the first output of an op may lie over, because its kernel reads an element for the last time before it
- * writes that place. A map reads all operands of a vector before it stores the first result.
+ * Inputs that an op's outputs may lie over, because its kernel reads an element for the last time before it writes that
+ * place: a map reads all operands of a vector before it stores the first result, softmax and its gradient sum up a row
+ * before they write it.
  */
-const overwritable: Partial<Record<Op["kind"], (op: Op) => readonly ValueId[]>> = {
-  map: ({ inputs }) => inputs,
-};
+export function overwritable(op: Op): readonly ValueId[] {
+  return op.kind === "map" || op.kind === "softmax" || op.kind === "softmax_grad" ? op.inputs : [];
+}
 
 /** Lets each output lie exactly over an input that is read here for the last time, where the op's kernel allows it. */
 function reuseInputs(
@@ -118,8 +119,8 @@ function reuseInputs(
   locations: Map<ValueId, Location>,
   views: Map<Buffer, ValueId[]>,
 ): void {
-  const candidates = overwritable[op.kind]?.(op);
-  if (candidates === undefined) return;
+  const candidates = overwritable(op);
+  if (candidates.length === 0) return;
   const taken = new Set<Buffer>();
   for (const output of op.outputs) {
     const type = program.values[output]!;

@@ -1,11 +1,14 @@
 // Plans: views, in-place maps, memory near the least possible, and one shared block for several programs.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { deferUpdates } from "./defer-updates.ts";
 import { differentiate } from "./differentiate.ts";
 import type { Program, TensorType } from "./ir.ts";
+import { placeUpdates } from "./place-updates.ts";
 import { type Interval, lowerBound, place } from "./placement.ts";
 import { plan } from "./planner.ts";
 import type { Tensor } from "./tensor.ts";
+import { adam, resNet, trained, transformer } from "./testing-models.ts";
 import { checkPlan } from "./testing-plan.ts";
 import { trace } from "./trace.ts";
 
@@ -72,6 +75,26 @@ describe("plan", () => {
     }
   });
 
+  it.each([
+    ["ResNet-50", resNet({ batch: 8 })],
+    ["BERT-base", transformer({ batch: 8 })],
+  ])(
+    "stays within a tenth of the bound on %s, with scratch memory, gradients applied or left to others",
+    (_, forward) => {
+      const rules = {
+        parameter: (_: string, { trainable }: { trainable: boolean }) => (trainable ? adam : undefined),
+        field: () => adam,
+      };
+      const differentiated = trained(forward);
+      for (const program of [placeUpdates(differentiated, rules), deferUpdates(differentiated, rules).step]) {
+        const result = plan(program, {
+          scratch: ({ kind, outputs }) => (kind === "matmul" ? 400 * outputs[0]!.shape[0]! : 0),
+        });
+        expect(result.arenaBytes / result.arenaLowerBound).toBeLessThan(1.1);
+      }
+    },
+  );
+
   it("a chain of maps runs in one buffer, and inputs are not overwritten", () => {
     const program = trace(({ x }) => x.exp().tanh().neg().sqrt(), { inputs: { x: f32(1000) } });
     const result = plan(program);
@@ -79,6 +102,23 @@ describe("plan", () => {
     expect(result.arenaBytes).toBe(2 * 4032);
     expect(new Set(result.instructions.map(({ outputs }) => outputs[0]!.offset)).size).toBe(1);
     expect(result.inputs.x!.offset).not.toBe(result.outputs.output!.offset);
+  });
+
+  it("a softmax and its gradient run in the buffers of their operands", () => {
+    const forward = trace(({ x, y }) => ({ loss: x.exp().softmax().mul(y).sum() }), {
+      inputs: { x: f32(8, 100), y: f32(8, 100) },
+    });
+    const { program, inputGradients } = differentiate(forward, { loss: "loss", inputs: ["x"] });
+    const whole = { ...program, outputs: { ...program.outputs, dx: inputGradients.x! } };
+    const result = plan(whole);
+    checkPlan(whole, result);
+    const [softmax, gradient] = ["softmax", "softmax_grad"].map(
+      (kind) => result.instructions.find((it) => it.kind === kind)!,
+    );
+    expect(gradient!.inputs.map(({ offset }) => offset)).toContain(gradient!.outputs[0]!.offset);
+    expect(softmax!.inputs[0]!.offset).not.toBe(softmax!.outputs[0]!.offset);
+    const inference = plan(trace(({ x }) => x.exp().softmax(), { inputs: { x: f32(8, 100) } }));
+    expect(new Set(inference.instructions.map(({ outputs }) => outputs[0]!.offset)).size).toBe(1);
   });
 
   it("a map does not overwrite an operand that it broadcasts, or that is read later", () => {

@@ -2,7 +2,7 @@
 // each operand still holds the value that it stands for.
 import type { Operand, Plan } from "../engine/plan.ts";
 import type { Program, ValueId } from "./ir.ts";
-import { byteLength, viewOffset } from "./liveness.ts";
+import { byteLength, overwritable, viewOffset } from "./liveness.ts";
 
 interface Tag {
   readonly value: ValueId;
@@ -58,7 +58,7 @@ export function checkPlan(program: Program, plan: Plan): void {
       for (const b of own.slice(i + 1)) if (overlap(a, b)) throw new Error(`${where} has results that overlap`);
       for (const b of inputs) {
         const inPlace =
-          op.kind === "map" && a !== scratch && a.offset === b.offset && a.shape.join() === b.shape.join();
+          overwritable(op).length > 0 && a !== scratch && a.offset === b.offset && a.shape.join() === b.shape.join();
         if (overlap(a, b) && !inPlace) throw new Error(`${where} writes over an operand`);
       }
     }
