@@ -83,9 +83,9 @@ describe("executor", () => {
     const shared = heap.alloc(problem.plan.sharedBytes);
     const weights = [0.25, -1, 2];
     const benches = Array.from({ length: 2 }, () => new Bench(problem.plan, { heap, shared }));
-    const workers = benches.map(({ arena, ...bench }) => {
-      fill(Object.assign(Object.create(Bench.prototype), bench, { arena }), problem, weights);
-      const workerData = { memory: heap.memory, prepared, arena, shared, steps: 300 };
+    const workers = benches.map((bench) => {
+      fill(bench, problem, weights);
+      const workerData = { memory: heap.memory, prepared, arena: bench.arena, shared, steps: 300 };
       return new Worker(moduleUrl(import.meta.url, "./testing-worker"), { workerData });
     });
     const codes = await Promise.all(workers.map((worker) => once(worker, "exit")));
