@@ -4,12 +4,15 @@ import { type Heap, instantiate } from "../memory/index.ts";
 import type { Table } from "../table/index.ts";
 import type { Call, Device } from "./device.ts";
 import { bindPlan, type Executable } from "./executor.ts";
+import { convOps } from "./ops/conv.ts";
 import { copyOps } from "./ops/copy.ts";
 import { elementwiseOps } from "./ops/elementwise.ts";
+import { embeddingOps } from "./ops/embedding.ts";
 import { fmOps } from "./ops/fm.ts";
 import { matmulOps } from "./ops/matmul.ts";
 import { normOps } from "./ops/norm.ts";
 import type { BindOp, CpuContext } from "./ops/op.ts";
+import { poolOps } from "./ops/pool.ts";
 import { scatterOps } from "./ops/scatter.ts";
 import { softmaxOps } from "./ops/softmax.ts";
 import { tableOps } from "./ops/table.ts";
@@ -21,6 +24,9 @@ import { byteLength, check, sizeOf, type TensorType } from "./tensor.ts";
 const ops: Readonly<Record<string, BindOp>> = {
   ...elementwiseOps,
   ...matmulOps,
+  ...convOps,
+  ...poolOps,
+  ...embeddingOps,
   ...copyOps,
   ...softmaxOps,
   ...normOps,

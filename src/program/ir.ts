@@ -1,9 +1,11 @@
 // The intermediate representation: a program is plain data (it can be cloned between threads and written as JSON).
 // Values are static in shape and dtype; ops stand in the order in which they run.
+import type { Window } from "../engine/geometry.ts";
 import type { DType, FloatType } from "../engine/plan.ts";
 import type { Expr } from "../kernels/expr.ts";
 import type { TableSpec } from "../table/spec.ts";
 
+export type { Window } from "../engine/geometry.ts";
 export type { DType, FloatType } from "../engine/plan.ts";
 export type { TableField, TableSpec } from "../table/spec.ts";
 
@@ -133,14 +135,6 @@ export interface OpAttrs {
   readonly fm_grad: Record<never, never>;
   readonly update: { readonly exprs: readonly Expr[]; readonly targets: readonly number[] };
 }
-
-/** How windows slide over pictures, by height and width; padding is top, bottom, left, right. */
-export type Window = {
-  readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number, number, number];
-  /** Distance of neighbouring elements of the window; 1 = dense. */
-  readonly dilation: readonly [number, number];
-};
 
 export type Pooling2d = {
   readonly mode: "max" | "average";

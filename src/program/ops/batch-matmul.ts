@@ -1,18 +1,12 @@
 // Matrix products of a batch: a [.., M, K] · b [.., K, N] with the same leading axes, each operand and the result possibly
 // stored with its axes in another order.
+import { inverse, permuted, stridesOf } from "../../engine/geometry.ts";
 import { ShapeError } from "../errors.ts";
 import { type FloatType, type OpAttrs, type Shape, sameShape, sizeOf, type TensorType, type ValueId } from "../ir.ts";
 import { expectCount, expectFloat, numbers, type OpDefinition } from "./definition.ts";
 import { stores } from "./map.ts";
 
 type Attrs = OpAttrs["batch_matmul"];
-
-/** A shape with its axes in the order of `perm`. */
-export const permuted = (shape: Shape, perm: readonly number[] | undefined): Shape =>
-  perm === undefined ? shape : perm.map((axis) => shape[axis]!);
-
-/** The permutation that undoes `perm`. */
-export const inverse = (perm: readonly number[]): number[] => perm.map((_, axis) => perm.indexOf(axis));
 
 export interface BatchProduct {
   readonly batch: Shape;
@@ -127,9 +121,3 @@ export const batch_matmul: OpDefinition<"batch_matmul"> = {
     }
   },
 };
-
-/** Strides in elements of the transpose by `perm` of a dense tensor of `shape`. */
-export function stridesOf(shape: Shape, perm: readonly number[] | undefined): number[] {
-  const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
-  return perm === undefined ? strides : perm.map((axis) => strides[axis]!);
-}

@@ -1,4 +1,5 @@
 // The geometry of windows that slide over pictures [B,H,W,C], which convolutions and pooling share.
+import { windowedLength } from "../../engine/geometry.ts";
 import { ShapeError } from "../errors.ts";
 import type { Window } from "../ir.ts";
 
@@ -9,7 +10,8 @@ export type Pair = readonly [number, number];
  * Height and width of what a window [height, width] gives.
  * @throws ShapeError when a setting is no integer in its range, or the window does not fit into the padded picture
  */
-export function windowedSize(size: Pair, kernel: Pair, { stride, padding, dilation }: Window): [number, number] {
+export function windowedSize(size: Pair, kernel: Pair, window: Window): [number, number] {
+  const { stride, padding, dilation } = window;
   for (const [what, values, least] of [
     ["the window", kernel, 1],
     ["stride", stride, 1],
@@ -29,7 +31,7 @@ export function windowedSize(size: Pair, kernel: Pair, { stride, padding, dilati
           `[${size.join(",")}] with padding [${padding.join(",")}]`,
       );
     }
-    return Math.floor((padded - extent) / stride[axis]!) + 1;
+    return windowedLength(size[axis]!, kernel[axis]!, window, axis as 0 | 1);
   }) as [number, number];
 }
 
