@@ -53,6 +53,8 @@ export interface Dialect {
   convolution(engine: Handle, convolution: Convolution, attributes: Handle): Handle;
   pooling(engine: Handle, pooling: Pooling, attributes: Handle): Handle;
   normalization(engine: Handle, normalization: Normalization, attributes: Handle): Handle;
+  /** Whether the gradient of a norm takes the shift, which it does not need, as an argument. */
+  readonly shiftsGradient: Readonly<Record<Normalization["axis"], boolean>>;
   appendActivation(postOps: Handle, activation: Activation): void;
   /** Adds what the destination held. */
   appendSum(postOps: Handle): void;

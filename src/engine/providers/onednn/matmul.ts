@@ -6,8 +6,10 @@ import { bindEpilogue, type WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import { Argument } from "./native.ts";
 import {
+  asTheyLie,
   contiguous,
   createPrimitive,
+  type Freedom,
   type Implementation,
   type Operand,
   type Runtime,
@@ -55,11 +57,10 @@ export function matmulCandidates(
   const types = shape.types ?? F32;
   const matmul: Candidate<MatmulAddresses> = {
     method: "matmul",
-    create: () => createMatmul(runtime, shape, product, () => false),
+    create: () => createMatmul(runtime, shape, product, asTheyLie) ?? createWidened(runtime, shape, product),
   };
   if (types.a !== "f32" || types.b !== "f32" || types.c !== "f32") {
-    const isRight = (operand: Operand): boolean => operand.argument === Argument.weights;
-    return [matmul, { method: "packed", create: () => createMatmul(runtime, shape, product, isRight) }];
+    return [matmul, { method: "packed", create: () => createMatmul(runtime, shape, product, freeRight) }];
   }
   const hasEpilogue = shape.bias !== undefined || shape.activation !== undefined;
   if (!suitsSgemm(product) || (hasEpilogue && shape.strides !== undefined)) return [matmul];
@@ -141,11 +142,22 @@ function productOf(shape: MatmulShape): Product {
   };
 }
 
+const freeRight: Freedom = { isFree: ({ argument }) => argument === Argument.weights };
+
+/** In f32, where the library does not multiply the operands' types. What c held would have to be converted too. */
+function createWidened(
+  runtime: Runtime,
+  shape: MatmulShape,
+  product: Product,
+): Implementation<MatmulAddresses> | undefined {
+  return shape.accumulate ? undefined : createMatmul(runtime, shape, product, { ...asTheyLie, type: "f32" });
+}
+
 function createMatmul(
   runtime: Runtime,
   shape: MatmulShape,
   product: Product,
-  isFree: (operand: Operand) => boolean,
+  freedom: Freedom,
 ): Implementation<MatmulAddresses> | undefined {
   const { library } = runtime;
   const types = shape.types ?? F32;
@@ -166,13 +178,15 @@ function createMatmul(
   const primitive = createPrimitive(
     library,
     (attributes) =>
-      withDescriptors(library, [...operands, bias], isFree, (a, b, c, descriptor) =>
+      withDescriptors(library, [...operands, bias], freedom, (a, b, c, descriptor) =>
         library.dialect.matmul(library.engine, a!, b!, shape.bias === undefined ? null : descriptor!, c!, attributes),
       ),
     shape,
   );
   if (primitive === undefined) return undefined;
-  const { scratchBytes, bind } = withReorders(runtime, primitive, operands);
+  const bound = withReorders(runtime, primitive, operands);
+  if (bound === undefined) return undefined;
+  const { scratchBytes, bind } = bound;
   return {
     scratchBytes,
     bind: ({ a, b, c, bias: biasAddress, scratch, scratchBytes: available }) =>

@@ -3,6 +3,9 @@
 import type { NormAddresses, NormShape } from "../../provider.ts";
 import { Argument } from "./native.ts";
 import {
+  type ArgumentAddresses,
+  asTheyLie,
+  bindPrimitive,
   createPrimitive,
   type Implementation,
   type Operand,
@@ -10,7 +13,6 @@ import {
   roundUp,
   sequence,
   withDescriptors,
-  withReorders,
 } from "./primitive.ts";
 
 /** Exports of rstd.as.ts. */
@@ -49,40 +51,41 @@ export function createNorm(
     ...{ dims: [rows], strides: [1] },
   };
   const primitive = createPrimitive(library, (attributes) =>
-    withDescriptors(
-      library,
-      [x, statistics],
-      () => false,
-      (dx, ds) =>
-        library.dialect.normalization(
-          library.engine,
-          { direction, axis, epsilon, x: dx!, statistics: axis === "layer" ? ds! : null },
-          attributes,
-        ),
+    withDescriptors(library, [x, statistics], asTheyLie, (dx, ds) =>
+      library.dialect.normalization(
+        library.engine,
+        { direction, axis, epsilon, x: dx!, statistics: axis === "layer" ? ds! : null },
+        attributes,
+      ),
     ),
   );
   if (primitive === undefined) return undefined;
-  const { scratchBytes, bind } = withReorders(runtime, primitive, []);
   const count = axis === "layer" ? rows : columns;
   const varianceBytes = isBackward ? roundUp(count * 4) : 0;
   return {
-    scratchBytes: varianceBytes + scratchBytes,
+    scratchBytes: varianceBytes + primitive.scratchBytes,
     bind(at) {
       const { scratch } = at;
-      const rest = { scratch: scratch + varianceBytes, scratchBytes: at.scratchBytes - varianceBytes };
-      const common = { [Argument.mean]: at.mean, [Argument.scale]: at.gamma, [Argument.shift]: at.beta };
+      const bind = (operands: ArgumentAddresses): (() => void) =>
+        bindPrimitive(runtime, primitive, operands, scratch + varianceBytes);
+      const common = { [Argument.mean]: at.mean, [Argument.scale]: at.gamma };
       if (!isBackward) {
-        const operands = { [Argument.source]: at.x, [Argument.destination]: at.y, [Argument.variance]: at.rstd };
+        const operands = {
+          ...{ [Argument.source]: at.x, [Argument.shift]: at.beta },
+          ...{ [Argument.destination]: at.y, [Argument.variance]: at.rstd },
+        };
         const invert = (): void => kernels.invert(count, at.rstd, epsilon);
-        return sequence([bind({ arguments: { ...common, ...operands }, ...rest }), invert]);
+        return sequence([bind({ ...common, ...operands }), invert]);
       }
       const operands = {
         ...{ [Argument.source]: at.x, [Argument.destinationGradient]: at.y, [Argument.sourceGradient]: at.dx! },
         ...{ [Argument.scaleGradient]: at.dgamma!, [Argument.shiftGradient]: at.dbeta! },
         ...{ [Argument.variance]: scratch },
+        // Only to be there: the gradient does not read it.
+        ...(library.dialect.shiftsGradient[axis] ? { [Argument.shift]: at.gamma } : {}),
       };
       const spread = (): void => kernels.spread(count, at.rstd, scratch);
-      return sequence([spread, bind({ arguments: { ...common, ...operands }, ...rest })]);
+      return sequence([spread, bind({ ...common, ...operands })]);
     },
   };
 }

@@ -2,12 +2,13 @@
 import type { PoolAddresses, PoolShape } from "../../provider.ts";
 import { Algorithm, Argument } from "./native.ts";
 import {
+  asTheyLie,
+  bindPrimitive,
   createPrimitive,
   type Implementation,
   type Operand,
   type Runtime,
   withDescriptors,
-  withReorders,
 } from "./primitive.ts";
 
 /** What distinguishes two shapes. */
@@ -47,51 +48,45 @@ export function createPooling(
   const after = (size: number, out: number, stride: number, kernel: number, before: number): number =>
     Math.max(0, (out - 1) * stride + kernel - size - before);
   const primitive = createPrimitive(library, (attributes) =>
-    withDescriptors(
-      library,
-      [x, y],
-      () => false,
-      (dx, dy) =>
-        dialect.pooling(
-          engine,
-          {
-            direction: isInput ? "input" : places ? "training" : "inference",
-            algorithm: shape.mode === "max" ? Algorithm.poolingMax : average,
-            ...{
-              x: dx!,
-              y: dy!,
-              kernel: [kernelHeight, kernelWidth],
-              strides: [strideHeight, strideWidth],
-              gaps: [0, 0],
-            },
-            before: [shape.padTop, shape.padLeft],
-            after: [
-              after(shape.height, shape.outHeight, strideHeight, kernelHeight, shape.padTop),
-              after(shape.width, shape.outWidth, strideWidth, kernelWidth, shape.padLeft),
-            ],
+    withDescriptors(library, [x, y], asTheyLie, (dx, dy) =>
+      dialect.pooling(
+        engine,
+        {
+          direction: isInput ? "input" : places ? "training" : "inference",
+          algorithm: shape.mode === "max" ? Algorithm.poolingMax : average,
+          ...{
+            x: dx!,
+            y: dy!,
+            kernel: [kernelHeight, kernelWidth],
+            strides: [strideHeight, strideWidth],
+            gaps: [0, 0],
           },
-          attributes,
-        ),
+          before: [shape.padTop, shape.padLeft],
+          after: [
+            after(shape.height, shape.outHeight, strideHeight, kernelHeight, shape.padTop),
+            after(shape.width, shape.outWidth, strideWidth, kernelWidth, shape.padLeft),
+          ],
+        },
+        attributes,
+      ),
     ),
   );
   if (primitive === undefined) return undefined;
-  const isOurs = withDescriptors(
-    library,
-    [workspace],
-    () => false,
-    (descriptor) => native.equal(descriptor!, native.memoryDescriptor(primitive.descriptor, Argument.workspace)),
+  const isOurs = withDescriptors(library, [workspace], asTheyLie, (descriptor) =>
+    native.equal(descriptor!, native.memoryDescriptor(primitive.descriptor, Argument.workspace)),
   );
   if (places && !isOurs) return undefined;
-  const { scratchBytes, bind } = withReorders(runtime, primitive, []);
   return {
-    scratchBytes,
+    scratchBytes: primitive.scratchBytes,
     bind: (at) =>
-      bind({
-        arguments: {
+      bindPrimitive(
+        runtime,
+        primitive,
+        {
           ...{ [x.argument]: at.x, [y.argument]: at.y },
           ...(places ? { [Argument.workspace]: at.places! } : {}),
         },
-        ...{ scratch: at.scratch, scratchBytes: at.scratchBytes },
-      }),
+        at.scratch,
+      ),
   };
 }

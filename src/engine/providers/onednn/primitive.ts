@@ -39,6 +39,17 @@ export interface Operand {
   readonly written: boolean;
 }
 
+/** What a primitive may do otherwise than its operands lie. */
+export interface Freedom {
+  /** Whether the library may choose the order of an operand in memory. */
+  isFree(operand: Operand): boolean;
+  /** Computes in this type; reorders convert. Default: in the operands' own types. */
+  readonly type?: FloatType;
+}
+
+/** Operands as they lie. */
+export const asTheyLie: Freedom = { isFree: () => false };
+
 export interface PostOps {
   readonly activation?: Activation | undefined;
   readonly accumulate?: boolean | undefined;
@@ -48,13 +59,14 @@ const EXEC_ARG_BYTES = 16;
 const ALIGNMENT = 64;
 
 /**
- * The primitive whose descriptor `describe` makes, or undefined where the library has none or only reference code
- * (hundreds of times slower).
+ * The primitive whose descriptor `describe` makes, or undefined where the library has none or only code that is not fit for
+ * use: reference code (hundreds of times slower), or what `isFit` refuses by its name, e.g. "brgconv:avx512_core".
  */
 export function createPrimitive(
   { native, dialect }: OneDnn,
   describe: (attributes: Handle) => Handle,
   { activation, accumulate = false }: PostOps = {},
+  isFit: (implementation: string) => boolean = () => true,
 ): Primitive | undefined {
   const attributes = native.createAttributes();
   try {
@@ -66,7 +78,8 @@ export function createPrimitive(
       native.call("dnnl_post_ops_destroy", ["void*"], postOps);
     }
     const descriptor = describe(attributes);
-    if (native.implementation(descriptor).startsWith("ref")) {
+    const implementation = native.implementation(descriptor);
+    if (implementation.startsWith("ref") || !isFit(implementation)) {
       native.call("dnnl_primitive_desc_destroy", ["void*"], descriptor);
       return undefined;
     }
@@ -80,15 +93,15 @@ export function createPrimitive(
   }
 }
 
-/** Calls `use` with descriptors of the operands, `any` for those whose order is the library's choice. */
+/** Calls `use` with descriptors of the operands, as far as these are not free. */
 export function withDescriptors<T>(
   { dialect }: OneDnn,
   operands: readonly Operand[],
-  isFree: (operand: Operand) => boolean,
+  { isFree, type }: Freedom,
   use: (...descriptors: Descriptor[]) => T,
 ): T {
   const descriptors = operands.map((operand) =>
-    dialect.memory(operand.dims, operand.type, isFree(operand) ? "any" : operand.strides),
+    dialect.memory(operand.dims, type ?? operand.type, isFree(operand) ? "any" : operand.strides),
   );
   try {
     return use(...descriptors);
@@ -97,17 +110,39 @@ export function withDescriptors<T>(
   }
 }
 
-/** The primitive over `operands` as they lie in the program; other arguments lie as the primitive wants them. */
+/**
+ * The primitive over `operands` as they lie in the program; other arguments lie as the primitive wants them. Undefined where
+ * the library cannot reorder one of them.
+ */
 export function withReorders(
   runtime: Runtime,
   primitive: Primitive,
   operands: readonly Operand[],
+): Implementation<{ arguments: ArgumentAddresses }> | undefined {
+  try {
+    const reordered = operands.flatMap((operand) => {
+      const reorder = createReorder(runtime.library, primitive, operand);
+      return reorder === undefined ? [] : [{ ...operand, ...reorder }];
+    });
+    return reordering(runtime, primitive, reordered);
+  } catch (error) {
+    if (error instanceof OneDnnError) return undefined;
+    throw error;
+  }
+}
+
+interface Reordered extends Operand {
+  readonly reorder: Primitive;
+  /** In the primitive's order. */
+  readonly packedBytes: number;
+}
+
+/** Reorders into scratch, the primitive, reorders back. */
+function reordering(
+  runtime: Runtime,
+  primitive: Primitive,
+  reordered: readonly Reordered[],
 ): Implementation<{ arguments: ArgumentAddresses }> {
-  const { library } = runtime;
-  const reordered = operands.flatMap((operand) => {
-    const reorder = createReorder(library, primitive, operand);
-    return reorder === undefined ? [] : [{ ...operand, ...reorder }];
-  });
   let bytes = 0;
   const places = reordered.map((operand) => {
     const place = bytes;
@@ -141,7 +176,7 @@ function createReorder(
   { native, dialect, engine }: OneDnn,
   { descriptor }: Primitive,
   { argument, dims, type, strides, written }: Operand,
-): { reorder: Primitive; packedBytes: number } | undefined {
+): Pick<Reordered, "reorder" | "packedBytes"> | undefined {
   const packed = native.memoryDescriptor(descriptor, argument);
   const plain = dialect.memory(dims, type, strides);
   const attributes = native.createAttributes();

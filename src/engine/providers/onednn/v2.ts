@@ -103,6 +103,7 @@ export function dialectV2(native: Native): Dialect {
         ),
       );
     },
+    shiftsGradient: { layer: true, batch: true },
     appendActivation: (postOps, activation) =>
       native.call(
         "dnnl_post_ops_append_eltwise",

@@ -86,6 +86,7 @@ export function dialectV3(native: Native): Dialect {
         ),
       );
     },
+    shiftsGradient: { layer: true, batch: false },
     appendActivation: (postOps, activation) =>
       native.call(
         "dnnl_post_ops_append_eltwise",
