@@ -51,9 +51,11 @@ function describe(
 ): string {
   const instruction = plan.instructions[index]!;
   const { scope = "" } = instruction;
+  // Expressions fill screens.
+  const { exprs: _, ...attrs } = instruction.attrs;
   const results = written(instruction);
   const operand = results[result]!;
-  const found = `instruction #${index}${scope === "" ? "" : ` in ${scope}`} wrote a number that is not finite at element ${at} of its result ${result}${named(plan, operand)}: ${formatOp(instruction)}`;
+  const found = `instruction #${index}${scope === "" ? "" : ` in ${scope}`} wrote a number that is not finite at element ${at} of its result ${result}${named(plan, operand)}: ${formatOp({ ...instruction, attrs })}`;
   const overwritten = (input: Operand): boolean => results.some((other) => samePlace(other, input));
   const culprit = instruction.inputs.findIndex(
     (input) => !overwritten(input) && device.firstNonFinite(addressOf(input), input) >= 0,
