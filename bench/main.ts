@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, Bench>> = {
     about: "elementwise kernels, reductions, AdaGrad against memory copy",
     load: () => import("./kernels.ts"),
   },
+  heap: { about: "kernels on heaps of up to 4 GiB and above it", load: () => import("./heap.ts") },
   table: { about: "sparse tables: look-up, insert, gather, scatter", load: () => import("./table.ts") },
   data: { about: "parsing and hashing of training files", load: () => import("./data.ts") },
   ctr: { about: "DeepFM training: samples/s, scaling, memory, loss, beside PyTorch", load: () => import("./ctr.ts") },
