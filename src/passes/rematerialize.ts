@@ -50,8 +50,7 @@ function placeOf(program: Program): (id: ValueId) => ValueId {
 }
 
 /** Whether an op gives the same result when it runs again in the step: rows of tables may have moved by then. */
-export const repeatable = (op: Op): boolean =>
-  op.kind !== "lookup" && op.kind !== "gather" && op.kind !== "gather_pool";
+const repeatable = (op: Op): boolean => op.kind !== "lookup" && op.kind !== "gather" && op.kind !== "gather_pool";
 
 export interface Rematerialized {
   readonly program: Program;
