@@ -4,13 +4,11 @@ import { parentPort, workerData } from "node:worker_threads";
 import { BatchQueue } from "../data/index.ts";
 import { bind, type Executable, formatProfile, NonFiniteError, type Prepared } from "../engine/index.ts";
 import { attachProvider } from "../engine/providers/index.ts";
-import { type Barrier, Heap } from "../memory/index.ts";
+import { Heap } from "../memory/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import { scalarAt } from "../optim/index.ts";
-import { MERGE_SCALE } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import { Control } from "./control.ts";
-import { MergeProgress } from "./merge.ts";
 import type { BindRequest, Reply, Request, ScoreMessage, ScoreRequest, TrainRequest, WorkerData } from "./protocol.ts";
 
 interface Bound {
@@ -23,7 +21,6 @@ const { memory, thread, threads } = workerData as WorkerData;
 const heap = Heap.attach(memory);
 const plans = new Map<string, Bound>();
 const LOSS_SCALE = "scalar:lossScale";
-const MERGED = `scalar:${MERGE_SCALE}`;
 
 function bindPlan({
   key,
@@ -93,21 +90,18 @@ function columnClearer(bound: Bound, columns: TrainRequest["columns"]): () => vo
   };
 }
 
-/** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
-function stepInputs(bound: Bound, request: TrainRequest | FlushRequest): (step: number, rows: number) => void {
+/** Writes the numbers that change each step: rates, bias corrections, the loss scale, the seed of random ops. */
+function stepInputs(bound: Bound, request: TrainRequest): (step: number, rows: number) => void {
   const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
   const cell = (name: string): Float32Array => heap.f32(address(bound, "inputs", name), 1);
   const scalars = request.scalars
     .filter(({ input }) => has(input))
     .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
   const lossScale = has(LOSS_SCALE) ? cell(LOSS_SCALE) : undefined;
-  const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
-  const fullRows = request.merge?.rows ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, rows) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
     if (lossScale !== undefined) lossScale[0] = rows > 0 ? 1 / rows : 0;
-    if (mergeScale !== undefined) mergeScale[0] = fullRows / rows;
     // Threads of mode `sync` share a step, so the thread is part of the seed.
     if (seed !== undefined)
       seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(thread, 0xc2b2ae35);
@@ -125,41 +119,9 @@ function runStep(run: () => void, step: number, rank: number): void {
   }
 }
 
-/** Waits for the other threads. @throws when one of them failed */
-function meet(barrier: Barrier): void {
-  if (!barrier.wait()) throw new Error("another trainer thread failed");
-}
-
-/** Runs what is to happen in step with the other threads; lets none of them wait for a thread that failed. */
-function together<T>(barrier: Barrier, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    barrier.stop();
-    throw error;
-  }
-}
-
-/** Applies the gradients that steps of so many rows have left. Threads of mode `sync` begin each phase together. */
-function updater(request: TrainRequest | FlushRequest, barrier: Barrier): (step: number, rows: number) => void {
-  const phases = request.updateKeys.map((key) => {
-    const bound = planOf(key);
-    return { run: bound.executable.run, setInputs: stepInputs(bound, request) };
-  });
-  return (step, rows) => {
-    for (let i = 0; i < phases.length; i++) {
-      if (request.mode === "sync") meet(barrier);
-      phases[i]!.setInputs(step, rows);
-      runStep(phases[i]!.run, step, request.rank);
-    }
-  };
-}
-
-const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgress | undefined =>
-  merge === undefined ? undefined : new MergeProgress(heap, merge, mode === "async" || thread === 0);
-
 function train(request: TrainRequest): unknown {
   const bound = planOf(request.key);
+  const update = request.updateKey === undefined ? undefined : planOf(request.updateKey);
   const queue = BatchQueue.attach(heap, request.queue, thread);
   const control = Control.attach(heap, request.control, threads);
   const stats = WindowStats.attach(heap, request.stats).recorder(thread);
@@ -171,77 +133,52 @@ function train(request: TrainRequest): unknown {
   const weights = address(bound, "inputs", "weight");
   const { executable } = bound;
   const run = request.profile === true ? executable.runProfiled : executable.run;
-  const barrier = control.barrier();
-  const update = updater(request, barrier);
-  const merge = mergeProgress(request);
   let steps = 0;
-  const forward = (step: number, rows: number): void => {
-    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.fullRows);
-    runStep(run, step, request.rank);
-    stats.record(logits, labels, weights, 0, request.batch);
-    steps++;
-  };
 
-  if (request.mode === "async") {
+  if (update === undefined) {
     for (let slot = queue.next(); slot > 0; slot = queue.next()) {
       const rows = queue.rows;
       copy(slot);
       queue.release();
-      if (merge === undefined) {
-        forward(control.nextStep(), rows);
-        continue;
-      }
-      forward(control.step, rows);
-      if (!merge.add(rows)) continue;
-      update(control.nextStep(), merge.rows);
-      merge.clear();
+      const step = control.nextStep();
+      setInputs(step, rows);
+      runStep(run, step, request.rank);
+      stats.record(logits, labels, weights, 0, request.batch);
+      steps++;
     }
   } else {
     const clear = columnClearer(bound, request.columns);
-    together(barrier, () => {
-      for (let step = control.step; ; ) {
+    const setUpdateInputs = stepInputs(update, request);
+    const barrier = control.barrier();
+    try {
+      for (let step = control.step; ; step++) {
         const slot = queue.next();
-        control.setRows(thread, slot > 0 ? queue.rows : 0);
+        const rows = slot > 0 ? queue.rows : 0;
+        control.setRows(thread, rows);
         if (slot > 0) {
           copy(slot);
           queue.release();
         } else clear();
         // Everyone has a batch or none, and everyone has applied the step before.
-        meet(barrier);
+        if (!barrier.wait()) throw new Error("another trainer thread failed");
         const total = control.totalRows();
         if (total === 0) break;
-        forward(step, total);
-        if (merge?.add(total) === false) {
-          // Everyone has read the numbers of rows.
-          meet(barrier);
-          continue;
-        }
-        // Once every thread's gradients are there, each applies its own share of the parameters.
-        update(step, merge?.rows ?? total);
-        merge?.clear();
-        step++;
-        if (thread === 0) control.step = step;
+        setInputs(step, total);
+        setUpdateInputs(step, total);
+        runStep(run, step, request.rank);
+        // Every thread's gradients are there: each applies its own share of the parameters.
+        if (!barrier.wait()) throw new Error("another trainer thread failed");
+        runStep(update.executable.run, step, request.rank);
+        if (thread === 0) control.step = step + 1;
+        stats.record(logits, labels, weights, 0, request.batch);
+        steps++;
       }
-    });
+    } catch (error) {
+      barrier.stop();
+      throw error;
+    }
   }
   return { steps, ...(request.profile === true ? { profile: formatProfile(executable.profile()) } : {}) };
-}
-
-function flush(request: FlushRequest): void {
-  const control = Control.attach(heap, request.control, threads);
-  const barrier = control.barrier();
-  const update = updater(request, barrier);
-  const merge = mergeProgress(request);
-  if (merge === undefined || merge.steps === 0) return;
-  if (request.mode === "async") update(control.nextStep(), merge.rows);
-  else {
-    together(barrier, () => {
-      const { step } = control;
-      update(step, merge.rows);
-      if (thread === 0) control.step = step + 1;
-    });
-  }
-  merge.clear();
 }
 
 /** Predictions travel in messages of about this many batches. */
@@ -294,8 +231,6 @@ function handle(request: Request, id: number): unknown {
       return release(request.keys);
     case "train":
       return train(request);
-    case "flush":
-      return flush(request);
     case "score":
       return score(request, id);
     default:
