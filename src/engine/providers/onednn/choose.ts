@@ -28,6 +28,15 @@ export interface Sample<Addresses> {
   place(addresses: readonly number[]): Addresses;
 }
 
+export interface ChooserOptions {
+  /** Choices of another thread, taken over. */
+  readonly choices?: Choices;
+  /** Takes one way wherever it exists, for tests and comparisons. */
+  readonly method?: Method;
+  /** Takes the first way that the library offers, by rule alone: no clock decides. */
+  readonly byRule?: boolean;
+}
+
 /** How much faster another way must be. Between two of full speed there are a few percent. */
 const MARGIN = 1.15;
 const ROUNDS = 4;
@@ -45,12 +54,11 @@ export class Chooser {
   readonly #forced: Method | undefined;
   readonly #byRule: boolean;
 
-  /** @param byRule take the first way always, so that no clock decides */
-  constructor(heap: Heap, choices: Choices, forced?: Method, byRule = false) {
-    this.#byRule = byRule;
+  constructor(heap: Heap, { choices = {}, method, byRule = false }: ChooserOptions = {}) {
     this.#heap = heap;
     this.#choices = new Map(Object.entries(choices));
-    this.#forced = forced;
+    this.#forced = method;
+    this.#byRule = byRule;
   }
 
   choices(): Choices {

@@ -4,7 +4,7 @@ import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { MatmulShape, PoolAddresses, PoolShape, Provider, Scratch, Work } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
 import { wasmKernels, wasmProvider } from "../wasm/provider.ts";
-import { type Candidate, type Choices, Chooser, type Method } from "./choose.ts";
+import { type Candidate, type Choices, Chooser, type ChooserOptions } from "./choose.ts";
 import { convCandidates, convKey, convSample } from "./conv.ts";
 import type { OneDnn } from "./library.ts";
 import { type MatmulAddresses, matmulCandidates, matmulKey, matmulSample } from "./matmul.ts";
@@ -17,22 +17,13 @@ export interface OneDnnProvider extends Provider {
   choices(): Choices;
 }
 
-export interface OneDnnOptions {
-  /** Choices of another thread, taken over. */
-  readonly choices?: Choices;
-  /** Takes one way wherever it exists, for tests and comparisons. */
-  readonly method?: Method;
-  /** Lets no measurement decide, so that runs repeat to the bit. */
-  readonly byRule?: boolean;
-}
-
 /** All work by `library`; what it has no code for is not refused but done by the WASM kernels. */
-export function oneDnnProvider(heap: Heap, library: OneDnn, options: OneDnnOptions = {}): OneDnnProvider {
+export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOptions = {}): OneDnnProvider {
   const wasm = wasmProvider(heap);
   const kernels = wasmKernels(heap);
   const rstd = instantiate<RstdKernels>("rstd", heap);
   const runtime: Runtime = { library, heap, base: koffi.address(heap.u8(0, 64)) };
-  const chooser = new Chooser(heap, options.choices ?? {}, options.method, options.byRule);
+  const chooser = new Chooser(heap, options);
 
   const matmulFor = (shape: MatmulShape): Implementation<MatmulAddresses> => {
     const byWasm: Candidate<MatmulAddresses> = {
