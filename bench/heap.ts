@@ -35,7 +35,7 @@ interface Work {
 }
 
 const works: readonly Work[] = [
-  { name: "a + b of 12 MB", unit: "GB/s", amount: (12 * STREAM) / 1e9, goal: 0.9 },
+  { name: "a + b of 12 MB", unit: "GB/s", amount: (12 * STREAM) / 1e9, goal: 0.85 },
   { name: "a + b of 48 kB", unit: "GB/s", amount: (12 * CACHED) / 1e9, goal: 0.6 },
   { name: "sigmoid of 16 kB", unit: "GB/s", amount: (8 * CACHED) / 1e9, goal: 0.9 },
   { name: `matmul ${M}×${N}×${K}, wasm`, unit: "GFLOP/s", amount: (2 * M * N * K) / 1e9, goal: 0.6 },
