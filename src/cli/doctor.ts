@@ -53,13 +53,17 @@ function machineTable({ cpu, features, cores, memoryBytes, node, relaxedSimd }: 
   return formatTable(known.map(([machine, value]) => ({ machine, value })));
 }
 
-function rowOf({ name, found, version, api, gflops }: ProviderReport, cores: number): Record<string, string> {
+function rowOf(
+  { name, found, version, api, nativeBf16, gflops }: ProviderReport,
+  cores: number,
+): Record<string, string> {
   const speed = (value: number | undefined): string => (value === undefined ? "–" : value.toFixed(0));
   return {
     engine: name,
     found: found ? "yes" : "no",
     version: version ?? "–",
     API: api === undefined ? "–" : `v${api}`,
+    bf16: nativeBf16 === undefined ? "–" : nativeBf16 ? "native" : "emulated",
     "GFLOP/s, 1 thread": speed(gflops?.oneThread),
     [`${cores} threads`]: speed(gflops?.allThreads),
   };

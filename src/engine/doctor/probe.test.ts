@@ -25,7 +25,10 @@ test("the report without readings", async () => {
   ]);
   expect(providers[0]).not.toHaveProperty("gflops");
   if (installed) {
-    expect(providers[1]).toMatchObject({ path: installed.path, version: installed.native.version });
+    const { version, nativeBf16 } = installed.native;
+    expect(providers[1]).toMatchObject({ path: installed.path, version, nativeBf16 });
+    const { avx512Bf16 = false, amx = false } = machine.features ?? {};
+    if (nativeBf16) expect(avx512Bf16 || amx).toBe(true);
   }
   if (!process.env.FLOTILLA_PROVIDER) expect(selected).toBe(installed ? "onednn" : "wasm");
 });

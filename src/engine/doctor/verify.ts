@@ -8,6 +8,8 @@ export interface VerifiedLibrary {
   readonly version: string;
   /** Generation of the C interface. */
   readonly major: number;
+  /** Whether it multiplies bf16 by the processor's own instructions. */
+  readonly nativeBf16: boolean;
   readonly singleThreaded: boolean;
 }
 
@@ -17,7 +19,7 @@ export type Verification =
 
 const TIMEOUT_MILLISECONDS = 30_000;
 
-/** Loads the library at `path` in a child process and checks a few products. Never rejects. */
+/** Loads the library at `path` in a child process and checks a few products and a convolution. Never rejects. */
 export function verifyLibrary(
   path: string,
   script: URL = moduleUrl(import.meta.url, "verify-child"),
