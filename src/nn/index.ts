@@ -1,20 +1,57 @@
 // Layers of neural networks, for models of your own; tensor functions and losses come with them.
 export {
+  averagePool2d,
   concat,
   dropout,
   fm,
+  globalAveragePool,
+  maxPool2d,
   sigmoidCrossEntropy,
   softmaxCrossEntropy,
   type TraceContext,
+  weightedMean,
   where,
 } from "../program/index.ts";
 export {
   type ActivationName,
-  batchNorm,
-  type LinearOptions,
-  layerNorm,
-  linear,
-  type MlpOptions,
-  mlp,
-  type NormName,
-} from "./layers.ts";
+  activate,
+  activationNames,
+  elu,
+  gelu,
+  geluTanh,
+  hardSigmoid,
+  hardSwish,
+  leakyRelu,
+  logSoftmax,
+  logSumExp,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  tanh,
+} from "./activations.ts";
+export {
+  type AttentionOptions,
+  attention,
+  type MultiHeadAttentionOptions,
+  multiHeadAttention,
+  type TransformerLayerOptions,
+  transformerLayer,
+} from "./attention.ts";
+export { type Conv2dLayerOptions, conv2d } from "./convolution.ts";
+export { type EmbeddingOptions, embedding, positionEmbedding } from "./embedding.ts";
+export { type LinearOptions, linear, type MlpOptions, mlp, type NormName } from "./linear.ts";
+export {
+  type AngularMarginOptions,
+  absoluteError,
+  angularMargin,
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  marginRankingLoss,
+  normalize,
+  smoothAbsoluteError,
+  squaredError,
+  tripletLoss,
+} from "./losses.ts";
+export { type BatchNormOptions, batchNorm, type GroupNormOptions, groupNorm, layerNorm } from "./norms.ts";

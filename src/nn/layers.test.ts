@@ -51,7 +51,7 @@ describe("linear", () => {
 
 describe("norms", () => {
   test("batch norm keeps running statistics that no optimizer touches", () => {
-    const { parameters } = program((x, ctx, weight) => batchNorm(ctx, "norm", x, weight));
+    const { parameters } = program((x, ctx, weight) => batchNorm(ctx, "norm", x, { weight }));
     const trainable = Object.entries(parameters).map(([name, { trainable }]) => [name, trainable]);
     expect(Object.fromEntries(trainable)).toEqual({
       "norm/gamma": true,

@@ -53,19 +53,28 @@ export interface BatchNormOperands {
   /** Parameters [N] that are not trainable; training overwrites them. */
   readonly runningMean: Tensor;
   readonly runningVariance: Tensor;
-  /** [B]; rows of weight 0 are padding and do not count. */
-  readonly weight: Tensor;
+  /** [B], only for x [B, N]; rows of weight 0 are padding and do not count. Without it every row counts. */
+  readonly weight?: Tensor;
   /** Default 1e-5. */
   readonly epsilon?: number;
   /** Share of the old running value that stays; default 0.9. */
   readonly momentum?: number;
 }
 
-/** Normalises each column of x [B, N] by the batch's statistics, in inference by the running ones (arXiv 1502.03167). */
+/**
+ * Normalises x [.., N] over all axes but the last by the batch's statistics, in inference by the running ones
+ * (arXiv 1502.03167).
+ */
 export function batchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
   const { gamma, beta, runningMean, runningVariance, weight, epsilon = 1e-5, momentum = 0.9 } = operands;
   const { training } = x.trace;
-  return x.emit("batch_norm", [x, gamma, beta, runningMean, runningVariance, weight], { epsilon, momentum, training });
+  const inputs = [x, gamma, beta, runningMean, runningVariance, ...(weight === undefined ? [] : [weight])];
+  return x.emit("batch_norm", inputs, { epsilon, momentum, training });
+}
+
+/** Rows of weights [V, D] by ids i32 or u32 [..] → [.., D]; an id that is none of 0…V−1 gives NaN. */
+export function embedding(weights: Tensor, ids: Tensor): Tensor {
+  return weights.emit("embedding", [weights, ids], {});
 }
 
 /** Second-order term of a factorization machine: x [B, F, D] → [B, 1] = ½ Σ_d ((Σ_f x)² − Σ_f x²). */

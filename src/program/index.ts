@@ -8,6 +8,7 @@ export {
   type DeferredUpdates,
   deferUpdates,
   MERGE_SCALE,
+  progressName,
   replicaInput,
 } from "./defer-updates.ts";
 export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
@@ -18,6 +19,7 @@ export {
   concat,
   type DropoutOptions,
   dropout,
+  embedding,
   fm,
   type LayerNormOptions,
   layerNorm,
@@ -45,12 +47,24 @@ export type {
   Value,
   ValueId,
 } from "./ir.ts";
+export {
+  type AveragePoolOptions,
+  averagePool2d,
+  type Conv2dOptions,
+  conv2d,
+  type Extent,
+  globalAveragePool,
+  maxPool2d,
+  type PoolOptions,
+  type Sides,
+  type WindowOptions,
+} from "./pictures.ts";
 export { averageName, placeUpdates, slotName, type UpdateRules } from "./place-updates.ts";
 export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
 export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";
 export { ReferenceTable, type ReferenceTableOptions } from "./reference-table.ts";
-export { elementwise, type MatmulOptions, type ReduceOptions, Tensor, type TensorLike } from "./tensor.ts";
+export { elementwise, emit, type MatmulOptions, type ReduceOptions, Tensor, type TensorLike } from "./tensor.ts";
 export {
   type ModelFunction,
   SymbolicTable,

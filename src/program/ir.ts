@@ -117,10 +117,16 @@ export interface OpAttrs {
   readonly softmax_grad: Record<never, never>;
   readonly softmax_cross_entropy: Record<never, never>;
   readonly softmax_cross_entropy_grad: Record<never, never>;
-  readonly layer_norm: { readonly epsilon: number };
-  readonly layer_norm_grad: Record<never, never>;
-  readonly batch_norm: { readonly epsilon: number; readonly momentum: number; readonly training: boolean };
-  readonly batch_norm_grad: Record<never, never>;
+  /** `dtype` is that of y, and of dx in the gradients; default f32. */
+  readonly layer_norm: { readonly epsilon: number; readonly dtype?: FloatType };
+  readonly layer_norm_grad: { readonly dtype?: FloatType };
+  readonly batch_norm: {
+    readonly epsilon: number;
+    readonly momentum: number;
+    readonly training: boolean;
+    readonly dtype?: FloatType;
+  };
+  readonly batch_norm_grad: { readonly dtype?: FloatType };
   readonly lookup: { readonly table: string; readonly insert: boolean };
   readonly gather: { readonly table: string; readonly field: string };
   readonly gather_pool: { readonly table: string; readonly field: string; readonly mode: Pooling };

@@ -155,8 +155,12 @@ export class Tensor {
     return this.emit("reduce", [this], { op, axes: normal, keepDims });
   }
 
-  /** Matrix product [.., M, K] · [K, N]; leading axes of the left operand are folded into M. */
+  /**
+   * Matrix product [.., M, K] · [K, N], the leading axes of the left operand folded into M; or, where both have three axes
+   * or more, of each of a batch [.., M, K] · [.., K, N] with the same leading axes.
+   */
   matmul(b: Tensor, { transposeA = false, transposeB = false }: MatmulOptions = {}): Tensor {
+    if (this.rank > 2 && b.rank > 2) return this.emit("batch_matmul", [this, b], { transposeA, transposeB });
     if (this.rank <= 2) return this.emit("matmul", [this, b], { transposeA, transposeB });
     if (transposeA) throw new ShapeError("matmul: transposeA needs a left operand of rank 2");
     const rows = this.reshape([-1, this.shape.at(-1)!]);

@@ -14,7 +14,8 @@ function checkIds(op: OpSignature, ids: TensorType): void {
 const bindEmbedding: BindOp = (op) => {
   const { instruction } = op;
   checkArity(instruction, 2, 1);
-  const [weights, ids] = instruction.inputs as readonly [TensorType, TensorType];
+  const weights: TensorType = instruction.inputs[0]!;
+  const ids: TensorType = instruction.inputs[1]!;
   checkIds(instruction, ids);
   check(instruction, weights.shape.length === 2, "the weights must have rank 2");
   const [rows, dim] = weights.shape as [number, number];
@@ -26,7 +27,8 @@ const bindEmbedding: BindOp = (op) => {
 const bindEmbeddingGrad: BindOp = (op) => {
   const { instruction } = op;
   checkArity(instruction, 2, 1);
-  const [ids, dy] = instruction.inputs as readonly [TensorType, TensorType];
+  const ids: TensorType = instruction.inputs[0]!;
+  const dy: TensorType = instruction.inputs[1]!;
   checkIds(instruction, ids);
   const rows = instruction.attrs.rows as number;
   const dim = dy.shape.at(-1) ?? 0;
