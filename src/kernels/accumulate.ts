@@ -114,18 +114,59 @@ export class Accumulators {
   }
 }
 
-/** Adds the four lanes of a local to two float64 totals: lanes 0 and 1 to `low`, 2 and 3 to `high`. */
-export function addToTotals(fn: FunctionBuilder, local: number, low: number, high: number): void {
-  fn.get(low);
+/** The sum or maximum of a row, which starts anew with each row. Of long rows, sums have float64 totals. */
+export class RowResult {
+  /** The local that holds the result, in every lane, after `finish`. */
+  readonly local: number;
+  readonly accumulators: Accumulators;
+  readonly #fn: FunctionBuilder;
+  readonly #total: number | undefined;
+
+  constructor(fn: FunctionBuilder, op: ReduceOp, registers: number, long: boolean) {
+    this.#fn = fn;
+    this.accumulators = new Accumulators(fn, op, registers);
+    this.local = fn.local(valueType.v128);
+    this.#total = long && op === "sum" ? fn.local(valueType.v128) : undefined;
+  }
+
+  start(): void {
+    this.accumulators.clear();
+    if (this.#total === undefined) return;
+    this.#fn.constant([0, 0, 0, 0]);
+    this.#fn.set(this.#total);
+  }
+
+  /** Empties the registers, at the latest after BLOCK additions into each. */
+  flush(): void {
+    if (this.#total === undefined) return;
+    this.accumulators.pushCombined();
+    this.#fn.set(this.local);
+    addToTotal(this.#fn, this.local, this.#total);
+    this.accumulators.clear();
+  }
+
+  finish(): void {
+    if (this.#total === undefined) {
+      this.accumulators.pushCombined();
+      this.#fn.set(this.local);
+      this.accumulators.acrossLanes(this.local);
+    } else {
+      this.#fn.sumOfF64Lanes(this.#total);
+      this.#fn.set(this.local);
+    }
+  }
+}
+
+/** Adds the four lanes of a local to a float64 total of two lanes. */
+function addToTotal(fn: FunctionBuilder, local: number, total: number): void {
+  fn.get(total);
   fn.get(local);
   fn.simd(simd.promoteLow);
   fn.simd(simd.f64Add);
-  fn.set(low);
-  fn.get(high);
   fn.get(local);
   fn.get(local);
   fn.shuffle([2, 3, 0, 1]);
   fn.simd(simd.promoteLow);
   fn.simd(simd.f64Add);
-  fn.set(high);
+  fn.set(total);
 }

@@ -18,10 +18,7 @@ const map = (expr: e.Expr, shape: number[] = [8], inputs: MapKernel["inputs"] = 
 
 /** The number of nodes that expressions of four varying operands become. */
 const nodesOf = (...exprs: e.Expr[]): number => {
-  const graph = new Graph(
-    Array.from({ length: 4 }, () => ({ varies: true, level: 1 })),
-    1,
-  );
+  const graph = new Graph(Array.from({ length: 4 }, () => ({ varies: true, level: 1 })));
   const lowering = new Lowering(graph, ["f32", "f32", "f32", "f32"]);
   for (const expr of exprs) lowering.lower(expr);
   return graph.nodes.length;

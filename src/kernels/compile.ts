@@ -4,6 +4,7 @@ import { mapFunction } from "./map.ts";
 import { assemble } from "./module.ts";
 import { reduceFunction } from "./reduce.ts";
 import { rowUpdateFunction } from "./row-update.ts";
+import { rowsFunction } from "./rows.ts";
 import type { CompiledKernels, Kernel, KernelFunction } from "./spec.ts";
 import type { FunctionBuilder } from "./wasm.ts";
 
@@ -13,6 +14,8 @@ function functionOf(kernel: Kernel, addressType: AddressType): FunctionBuilder {
       return mapFunction(kernel, addressType);
     case "reduce":
       return reduceFunction(kernel, addressType);
+    case "rows":
+      return rowsFunction(kernel, addressType);
     case "rowUpdate":
       return rowUpdateFunction(kernel, addressType);
     default:

@@ -9,6 +9,8 @@ import type { UpdateRule } from "./update-rule.ts";
 export interface Lane {
   /** The flat index of the element in the loop's shape: the counter of `uniform`. */
   readonly counter: number;
+  /** The loop's shape, for `index`. */
+  readonly shape?: readonly number[];
   /** The lanes of the whole row, for `rowMean`; absent outside of sparse rows. */
   readonly row?: readonly ((index: number) => number)[];
 }
@@ -17,6 +19,19 @@ const roundHalfEven = (x: number): number => {
   const nearest = Math.round(x);
   return nearest - x === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 };
+
+/** By a series of positive terms: 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1)). */
+function erf(x: number): number {
+  // Beyond, the difference to 1 is below the rounding error.
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
 
 /** The float64 meaning of each unary op. `round` breaks ties to even. */
 export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = {
@@ -28,6 +43,7 @@ export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = 
   log1p: Math.log1p,
   tanh: Math.tanh,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  erf,
   floor: Math.floor,
   round: roundHalfEven,
   sign: Math.sign,
@@ -55,7 +71,7 @@ export const binaryReference: Readonly<Record<BinaryOp, (x: number, y: number) =
  * The value of `expr` in float64.
  *
  * @param operands the lane's element of an operand; an integer where the operand is a seed
- * @throws Error for `rowMean` without `lane.row`
+ * @throws Error for `rowMean` without `lane.row`, and for `index` of an axis that `lane.shape` does not have
  */
 export function evaluate(expr: Expr, operands: (index: number) => number, lane: Lane): number {
   switch (expr.op) {
@@ -65,6 +81,13 @@ export function evaluate(expr: Expr, operands: (index: number) => number, lane: 
       return expr.value;
     case "uniform":
       return uniformAt(evaluate(expr.seed, operands, lane) >>> 0, expr.stream, lane.counter);
+    case "index": {
+      const { counter, shape } = lane;
+      const size = shape?.at(expr.axis);
+      if (size === undefined) throw new Error(`index has no axis ${expr.axis} here: the shape is [${shape ?? ""}]`);
+      const within = shape!.slice(shape!.length + expr.axis + 1).reduce((product, extent) => product * extent, 1);
+      return Math.floor(counter / within) % size;
+    }
     case "select":
       return evaluate(expr.test, operands, lane) !== 0
         ? evaluate(expr.x, operands, lane)
@@ -77,6 +100,53 @@ export function evaluate(expr: Expr, operands: (index: number) => number, lane: 
   }
   const x = evaluate(expr.x, operands, lane);
   return "y" in expr ? binaryReference[expr.op](x, evaluate(expr.y, operands, lane)) : unaryReference[expr.op](x);
+}
+
+/** What a rows kernel computes, without its types. */
+export interface RowArithmetic {
+  readonly stages: readonly { readonly op: "sum" | "max"; readonly expr: Expr }[];
+  readonly exprs: readonly Expr[];
+  readonly rowExprs: readonly Expr[];
+  readonly shape: readonly number[];
+}
+
+/**
+ * Rows arithmetic in float64: the tensors of `exprs`, then the numbers a row of `rowExprs`.
+ *
+ * @param inputs the number of inputs; the stages' results are the operands behind them
+ * @param read the inputs' elements at a flat index of the shape
+ */
+export function evaluateRows(
+  { stages, exprs, rowExprs, shape }: RowArithmetic,
+  inputs: number,
+  read: (flat: number) => (index: number) => number,
+): Float64Array[] {
+  const length = shape.at(-1)!;
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  const tensors = exprs.map(() => new Float64Array(size));
+  const rows = rowExprs.map(() => new Float64Array(length === 0 ? 0 : size / length));
+  for (let start = 0; start < size; start += length) {
+    const results: number[] = [];
+    const at = (expr: Expr, flat: number): number => {
+      const own = read(flat);
+      return evaluate(expr, (index) => (index < inputs ? own(index) : results[index - inputs]!), {
+        counter: flat,
+        shape,
+      });
+    };
+    for (const { op, expr } of stages) {
+      let result = op === "sum" ? 0 : Number.NEGATIVE_INFINITY;
+      for (let flat = start; flat < start + length; flat++) {
+        result = op === "sum" ? result + at(expr, flat) : Math.max(result, at(expr, flat));
+      }
+      results.push(result);
+    }
+    for (const [k, expr] of exprs.entries()) {
+      for (let flat = start; flat < start + length; flat++) tensors[k]![flat] = at(expr, flat);
+    }
+    for (const [k, expr] of rowExprs.entries()) rows[k]![start / length] = at(expr, start);
+  }
+  return [...tensors, ...rows];
 }
 
 /** One sparse row, or one dense parameter taken as a row: weights and gradient [dim], slots [dim], or [1] if per row. */

@@ -11,6 +11,8 @@ export type UnaryOp =
   | "log1p"
   | "tanh"
   | "sigmoid"
+  /** 2/√π ∫₀ˣ e^(-t²) dt. */
+  | "erf"
   | "floor"
   | "round"
   | "sign"
@@ -30,6 +32,8 @@ export type Expr =
    * `seed` is a rank-0 operand read as u32 bits; the counter is the lane's flat index in the loop.
    */
   | { readonly op: "uniform"; readonly seed: Expr; readonly stream: number }
+  /** The lane's index along an axis of the loop's shape, counted from the end: -1 is the last axis. */
+  | { readonly op: "index"; readonly axis: number }
   | { readonly op: UnaryOp; readonly x: Expr }
   | { readonly op: BinaryOp; readonly x: Expr; readonly y: Expr }
   /** `x` where `test` is not 0, else `y`. */
@@ -49,6 +53,7 @@ const binary =
 export const input = (index: number): Expr => ({ op: "input", index });
 export const constant = (value: number): Expr => ({ op: "const", value });
 export const uniform = (seed: Expr, stream: number): Expr => ({ op: "uniform", seed, stream });
+export const index = (axis = -1): Expr => ({ op: "index", axis });
 export const rowMean = (x: Operand): Expr => ({ op: "rowMean", x: wrap(x) });
 export const select = (test: Operand, x: Operand, y: Operand): Expr => ({
   op: "select",
@@ -65,6 +70,7 @@ export const log = unary("log");
 export const log1p = unary("log1p");
 export const tanh = unary("tanh");
 export const sigmoid = unary("sigmoid");
+export const erf = unary("erf");
 export const floor = unary("floor");
 export const round = unary("round");
 export const sign = unary("sign");

@@ -27,6 +27,7 @@ export function fold(expr: Expr): Expr {
   switch (expr.op) {
     case "input":
     case "const":
+    case "index":
       return expr;
     case "uniform":
       return { ...expr, seed: fold(expr.seed) };

@@ -10,22 +10,23 @@ export type Node = {
   readonly varies: boolean;
   /** How many of the loops around it the node depends on: 0 = computed once a call. */
   readonly level: number;
+  /** How many passes over the row must be over before the node can be computed; 0 outside of rows kernels. */
+  readonly phase: number;
   readonly args: readonly NodeId[];
 } & (
   | { readonly kind: "load"; readonly operand: number }
-  /** The flat index of each lane, as i32. */
-  | { readonly kind: "counter" }
+  /** A number that counts elements, as i32. */
+  | { readonly kind: "counter"; readonly counter: number }
+  /** What a pass over the row gave. */
+  | { readonly kind: "stage"; readonly stage: number }
   /** The same 32 bits in every lane. */
   | { readonly kind: "const"; readonly bits: number }
   | { readonly kind: "simd"; readonly op: SimdOp; readonly shift?: number }
   | { readonly kind: "rowMean" }
 );
 
-/** How a load of an operand changes with the lane and the loops. */
-export interface OperandUse {
-  readonly varies: boolean;
-  readonly level: number;
-}
+/** How an operand or a counter changes with the lane and the loops. */
+export type OperandUse = Pick<Node, "varies" | "level">;
 
 const floats = new Float32Array(1);
 const words = new Uint32Array(floats.buffer);
@@ -40,23 +41,28 @@ export class Graph {
   readonly nodes: Node[] = [];
   readonly #known = new Map<string, NodeId>();
   readonly #operands: readonly OperandUse[];
-  readonly #depth: number;
+  readonly #counters: readonly OperandUse[];
 
-  /**
-   * @param operands how each operand of the expressions varies
-   * @param depth the number of loops around a lane
-   */
-  constructor(operands: readonly OperandUse[], depth: number) {
+  /** How each operand and each counter of the expressions varies. */
+  constructor(operands: readonly OperandUse[], counters: readonly OperandUse[] = []) {
     this.#operands = operands;
-    this.#depth = depth;
+    this.#counters = counters;
   }
 
   load(operand: number): NodeId {
-    return this.#intern(`load ${operand}`, () => ({ kind: "load", operand, args: [], ...this.#operands[operand]! }));
+    const use = this.#operands[operand]!;
+    return this.#intern(`load ${operand}`, () => ({ kind: "load", operand, args: [], phase: 0, ...use }));
   }
 
-  counter(): NodeId {
-    return this.#intern("counter", () => ({ kind: "counter", args: [], varies: true, level: this.#depth }));
+  counter(counter: number): NodeId {
+    const use = this.#counters[counter]!;
+    return this.#intern(`counter ${counter}`, () => ({ kind: "counter", counter, args: [], phase: 0, ...use }));
+  }
+
+  /** The result of a pass over the row that computes `root`, the same in each lane; it changes in the innermost of the loops. */
+  stage(stage: number, root: NodeId, level: number): NodeId {
+    const phase = this.nodes[root]!.phase + 1;
+    return this.#intern(`stage ${stage}`, () => ({ kind: "stage", stage, args: [], varies: false, level, phase }));
   }
 
   /** An f32 number. */
@@ -67,7 +73,7 @@ export class Graph {
   /** 32 bits as they are. */
   bits(value: number): NodeId {
     const bits = value >>> 0;
-    return this.#intern(`const ${bits}`, () => ({ kind: "const", bits, args: [], varies: false, level: 0 }));
+    return this.#intern(`const ${bits}`, () => ({ kind: "const", bits, args: [], varies: false, level: 0, phase: 0 }));
   }
 
   /** Whether the node is the f32 constant `value`. */
@@ -94,12 +100,28 @@ export class Graph {
   /** The mean of a node over the lanes of the row: the same in each lane, so a node that does not vary is its own. */
   rowMean(x: NodeId): NodeId {
     if (!this.nodes[x]!.varies) return x;
-    return this.#intern(`rowMean ${x}`, () => ({ kind: "rowMean", args: [x], varies: false, level: 1 }));
+    return this.#intern(`rowMean ${x}`, () => ({ kind: "rowMean", args: [x], varies: false, level: 1, phase: 0 }));
   }
 
-  #use(args: readonly NodeId[]): OperandUse {
+  /** The nodes from which others are computed, these included. */
+  reach(roots: readonly NodeId[]): NodeId[] {
+    const met = new Set<NodeId>();
+    const visit = (id: NodeId): void => {
+      if (met.has(id)) return;
+      met.add(id);
+      for (const arg of this.nodes[id]!.args) visit(arg);
+    };
+    for (const root of roots) visit(root);
+    return [...met];
+  }
+
+  #use(args: readonly NodeId[]): OperandUse & Pick<Node, "phase"> {
     const nodes = args.map((arg) => this.nodes[arg]!);
-    return { varies: nodes.some(({ varies }) => varies), level: Math.max(0, ...nodes.map(({ level }) => level)) };
+    return {
+      varies: nodes.some(({ varies }) => varies),
+      level: Math.max(0, ...nodes.map(({ level }) => level)),
+      phase: Math.max(0, ...nodes.map(({ phase }) => phase)),
+    };
   }
 
   #intern(key: string, make: () => Node): NodeId {

@@ -1,5 +1,6 @@
 // Emits a graph's nodes as instructions: what varies from lane to lane once a vector, everything else in front of the
 // outermost loop in which it stays the same.
+import type { Counter } from "./counters.ts";
 import type { Graph, Node, NodeId } from "./graph.ts";
 import { type ElementBytes, type FunctionBuilder, simd, valueType } from "./wasm.ts";
 
@@ -16,19 +17,15 @@ export interface Address {
 
 export interface LaneSources {
   readonly address: (operand: number) => Address;
-  /** The i32 local that holds the flat index of the current element; needed for `uniform`. */
-  readonly counter?: number;
+  /** What the expressions count; default nothing. */
+  readonly counters?: readonly Counter[];
   /** Pushes the mean of a node over the row, in every lane; needed for `rowMean`. */
   readonly rowMean?: (x: NodeId) => void;
   /** Where vectors of several rows are computed in turn: the level from which on nodes differ between rows. */
   readonly rowLevel?: number;
-  /** By how much the flat index grows from one of these rows to the next. */
-  readonly rowLength?: number;
 }
 
 export class LaneEmitter {
-  /** The number of instructions for one vector: a guide for unrolling. */
-  readonly cost: number;
   readonly #fn: FunctionBuilder;
   readonly #graph: Graph;
   readonly #sources: LaneSources;
@@ -38,7 +35,8 @@ export class LaneEmitter {
   readonly #locals = new Map<NodeId, number>();
   /** The varying nodes whose locals hold the current vector. */
   readonly #current = new Set<NodeId>();
-  readonly #iota: number | undefined;
+  /** Nodes whose vectors were stored, and where. */
+  readonly #kept = new Map<NodeId, Address>();
   #offset = 0;
   #lanes = 4;
   #row = 0;
@@ -49,24 +47,43 @@ export class LaneEmitter {
     this.#sources = sources;
     this.#roots = new Set(roots);
     for (const root of this.#roots) this.#visit(root);
-    this.cost = [...this.#uses.keys()].filter((id) => this.#node(id).varies).length;
-    const counted = [...this.#uses.keys()].some((id) => this.#node(id).kind === "counter");
-    this.#iota = counted ? fn.local(valueType.v128) : undefined;
   }
 
-  /** Emits what stays the same within `level` loops and changes in the loop just entered; level 0 = the function's start. */
-  enter(level: number): void {
-    if (level === 0 && this.#iota !== undefined) {
-      this.#fn.constant([0, 1, 2, 3]);
-      this.#fn.set(this.#iota);
-    }
+  /** The number of instructions for one vector of some roots, or of all: a guide for unrolling. */
+  costOf(roots: Iterable<NodeId> = this.#roots): number {
+    const met = new Set<NodeId>();
+    const visit = (id: NodeId): void => {
+      if (!this.#node(id).varies || met.has(id)) return;
+      met.add(id);
+      if (!this.#kept.has(id)) for (const arg of this.#node(id).args) visit(arg);
+    };
+    for (const root of roots) visit(root);
+    return met.size;
+  }
+
+  /**
+   * Emits what stays the same within `level` loops and changes in the loop just entered; level 0 = the function's start.
+   * With a phase, only what can be computed after that many passes over the row and not before.
+   */
+  enter(level: number, phase = 0): void {
     for (const id of [...this.#uses.keys()].sort((a, b) => a - b)) {
-      if (this.#node(id).level !== level || !this.#isHoisted(id)) continue;
+      const node = this.#node(id);
+      if (node.level !== level || node.phase !== phase || node.kind === "stage" || !this.#isHoisted(id)) continue;
       const local = this.#fn.local(valueType.v128);
       this.#instruction(id);
       this.#fn.set(local);
       this.#locals.set(id, local);
     }
+  }
+
+  /** Says in which local the result of a pass over the row is. */
+  define(stage: NodeId, local: number): void {
+    this.#locals.set(stage, local);
+  }
+
+  /** From now on takes the node's value from memory, where each vector was stored. */
+  keep(id: NodeId, at: Address): void {
+    this.#kept.set(id, at);
   }
 
   /**
@@ -88,12 +105,14 @@ export class LaneEmitter {
       this.#fn.get(local);
       return;
     }
-    this.#instruction(id);
+    const kept = this.#kept.get(id);
+    if (kept === undefined) this.#instruction(id);
+    else this.#fn.load(kept.pointer, kept.offset + kept.bytes * this.#offset, 4, kept.bytes);
     if (!varies || (this.#uses.get(id)!.length < 2 && !this.#outlivesRow(id))) return;
-    const kept = local ?? this.#fn.local(valueType.v128);
-    this.#locals.set(id, kept);
+    const own = local ?? this.#fn.local(valueType.v128);
+    this.#locals.set(id, own);
     this.#current.add(id);
-    this.#fn.tee(kept);
+    this.#fn.tee(own);
   }
 
   #node(id: NodeId): Node {
@@ -132,17 +151,22 @@ export class LaneEmitter {
         else fn.load(pointer, start + bytes * this.#offset, this.#lanes, bytes);
         return;
       }
-      case "counter":
-        fn.get(this.#sources.counter!);
-        fn.i32(this.#offset + this.#row * (this.#sources.rowLength ?? 0));
+      case "counter": {
+        const { local, laneStep, rowStep } = this.#sources.counters![node.counter]!;
+        fn.get(local);
+        fn.i32(laneStep * this.#offset + rowStep * this.#row);
         fn.i32Add();
         fn.simd(simd.i32x4Splat);
-        fn.get(this.#iota!);
+        if (laneStep === 0) return;
+        fn.constant([0, laneStep, 2 * laneStep, 3 * laneStep]);
         fn.simd(simd.i32Add);
         return;
+      }
       case "const":
         fn.constant([node.bits, node.bits, node.bits, node.bits]);
         return;
+      case "stage":
+        throw new Error(`stage ${node.stage} of a rows kernel is read before its pass over the row`);
       case "rowMean":
         this.#sources.rowMean!(node.args[0]!);
         return;

@@ -30,6 +30,7 @@ const unary: Readonly<Record<UnaryOp, (g: Graph, x: NodeId) => NodeId>> = {
   log1p: transcendental.log1p,
   tanh: transcendental.tanh,
   sigmoid: transcendental.sigmoid,
+  erf: transcendental.erf,
   bf16: (g, x) => roundToHalf(g, "bf16", x),
   f16: (g, x) => roundToHalf(g, "f16", x),
 };
@@ -75,7 +76,7 @@ const exactReciprocal = (divisor: Expr): number | undefined => {
 };
 
 /** Four multiples of 2^-24 in [0, 1): the twin of `uniformAt`. */
-const uniform = (g: Graph, seed: NodeId, stream: number): NodeId => {
+const uniform = (g: Graph, seed: NodeId, counter: NodeId, stream: number): NodeId => {
   const shifted = (x: NodeId, i: number): NodeId =>
     g.op(simd.xor, x, g.shift(simd.shrU, x, mixing.shifts[i as 0 | 1 | 2 | 3]));
   const mixed = (x: NodeId, afterFirst: (x: NodeId) => NodeId): NodeId => {
@@ -88,7 +89,7 @@ const uniform = (g: Graph, seed: NodeId, stream: number): NodeId => {
   const streamBits = g.bits(Math.imul(stream + 1, streamMultiplier));
   const first = mixed(g.op(simd.i32Add, seed, streamBits), (x) => x);
   const second = mixed(g.op(simd.i32Add, first, g.bits(secondKeyOffset)), (x) => x);
-  const bits = mixed(g.op(simd.xor, g.counter(), first), (x) => g.op(simd.i32Add, x, second));
+  const bits = mixed(g.op(simd.xor, counter, first), (x) => g.op(simd.i32Add, x, second));
   return g.op(simd.mul, g.op(simd.convertS, g.shift(simd.shrU, bits, 8)), g.f32(2 ** -24));
 };
 
@@ -98,12 +99,23 @@ const isInteger = (type: ElementType): boolean => type === "i32" || type === "u3
 export class Lowering {
   readonly #graph: Graph;
   readonly #dtypes: readonly ElementType[];
+  readonly #counterOf: (name: number | "flat") => number;
+  readonly #stages = new Map<number, NodeId>();
   readonly #done = new Map<Expr, NodeId>();
 
-  /** @param dtypes of each operand of the expressions */
-  constructor(graph: Graph, dtypes: readonly ElementType[]) {
+  /**
+   * @param dtypes of each operand of the expressions
+   * @param counterOf the number of the counter of an axis, or of the flat index
+   */
+  constructor(graph: Graph, dtypes: readonly ElementType[], counterOf: (name: number | "flat") => number = () => -1) {
     this.#graph = graph;
     this.#dtypes = dtypes;
+    this.#counterOf = counterOf;
+  }
+
+  /** Lets an operand stand for a node. */
+  define(operand: number, node: NodeId): void {
+    this.#stages.set(operand, node);
   }
 
   /** The node that computes `expr` as f32. */
@@ -132,6 +144,8 @@ export class Lowering {
     const g = this.#graph;
     switch (expr.op) {
       case "input": {
+        const stage = this.#stages.get(expr.index);
+        if (stage !== undefined) return stage;
         const raw = g.load(expr.index);
         const type = this.#dtypes[expr.index]!;
         if (type === "f32") return raw;
@@ -141,7 +155,9 @@ export class Lowering {
       case "const":
         return g.f32(expr.value);
       case "uniform":
-        return uniform(g, this.#seed(expr.seed), expr.stream);
+        return uniform(g, this.#seed(expr.seed), g.counter(this.#counterOf("flat")), expr.stream);
+      case "index":
+        return g.op(simd.convertS, g.counter(this.#counterOf(expr.axis)));
       case "select":
         return g.op(simd.bitselect, this.#value(expr.x), this.#value(expr.y), this.#mask(expr.test));
       case "rowMean":

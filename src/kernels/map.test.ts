@@ -15,6 +15,7 @@ const unaryOps = [
   e.log1p,
   e.tanh,
   e.sigmoid,
+  e.erf,
   e.floor,
   e.round,
   e.sign,
@@ -35,6 +36,7 @@ const expression = fc.letrec<{ any: e.Expr }>((tie) => ({
     fc.tuple(tie("any"), fc.constantFrom(...exponents)).map(([x, y]) => e.pow(x, y)),
     fc.tuple(tie("any"), tie("any"), tie("any")).map(([test, x, y]) => e.select(test, x, y)),
     fc.nat(3).map((stream) => e.uniform(e.input(INPUTS), stream)),
+    fc.constantFrom(-1, -2).map(e.index),
   ),
 })).any;
 
@@ -44,7 +46,7 @@ const shape = fc
       fc.nat(6).map((n) => n + 1),
       fc.constantFrom(16, 37),
     ),
-    { maxLength: 4 },
+    { minLength: 2, maxLength: 4 },
   )
   .filter((sizes) => sizeOf(sizes) <= 3000);
 /** A shape that broadcasts to `to`: some dimensions 1, some leading ones missing. */
@@ -88,7 +90,7 @@ describe("map kernels", () => {
           for (let at = 0; at < sizeOf(to); at++) {
             const operand = (index: number): number =>
               index === INPUTS ? seed : data[index]![broadcastIndex(parts[index]!, to, at)]!;
-            const allowed = bounds(expr, operand, at);
+            const allowed = bounds(expr, operand, at, to);
             all++;
             if (!allowed) continue;
             decided++;

@@ -1,6 +1,7 @@
 // Code for map kernels: loops over the collapsed dimensions, the innermost in vectors; all outputs of a vector are computed
 // before the first is stored, so that an output may replace an input.
 import type { AddressType } from "../memory/index.ts";
+import { Counters, usesIn } from "./counters.ts";
 import { Graph } from "./graph.ts";
 import { type Address, LaneEmitter } from "./lanes.ts";
 import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
@@ -22,32 +23,39 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
   const fn = new FunctionBuilder(inputs.length + exprs.length, addressType);
   if (shape.includes(0)) return fn;
   const own = broadcastStrides(shape, shape);
-  const counter = fn.local(valueType.i32);
-  const operands = [...inputs.map((input) => broadcastStrides(input.shape, shape)), ...exprs.map(() => own), own];
+  const counters = new Counters(exprs, shape);
+  const operands = [
+    ...inputs.map((input) => broadcastStrides(input.shape, shape)),
+    ...exprs.map(() => own),
+    ...counters.strides,
+  ];
   const loops = collapse(shape, operands);
   const outer = loops.slice(0, -1);
   const inner = loops.at(-1)!;
+  const firstCounter = inputs.length + exprs.length;
 
   const graph = new Graph(
-    inputs.map((_, i) => ({
-      varies: inner.strides[i] !== 0,
-      level: 1 + loops.findLastIndex(({ strides }) => strides[i] !== 0),
-    })),
-    loops.length,
+    usesIn(outer, inner, 0, inputs.length),
+    usesIn(outer, inner, firstCounter, counters.strides.length),
   );
   const lowering = new Lowering(
     graph,
     inputs.map(({ dtype = "f32" }) => dtype),
+    (name) => counters.numberOf(name),
   );
   const roots = exprs.map((expr, i) => lowering.lowerTo(dtypes[i]!, expr));
   const widths = inputs.map(({ dtype = "f32" }) => elementBytes[dtype]);
   const address = (pointer: number): Address => ({ pointer, offset: 0, bytes: widths[pointer]! });
-  const lanes = new LaneEmitter(fn, graph, roots, { address, counter });
+  const counterLocals = counters.declare(fn);
+  const lanes = new LaneEmitter(fn, graph, roots, {
+    address,
+    counters: counterLocals.map((local, i) => ({ local, laneStep: inner.strides[firstCounter + i]!, rowStep: 0 })),
+  });
   const values = roots.map(() => fn.local(valueType.v128));
   const pointers = new Pointers(
     fn,
-    [...inputs.keys(), ...exprs.map((_, i) => inputs.length + i), counter],
-    [...widths, ...dtypes.map((dtype) => elementBytes[dtype]), 1],
+    [...inputs.keys(), ...exprs.map((_, i) => inputs.length + i), ...counterLocals],
+    [...widths, ...dtypes.map((dtype) => elementBytes[dtype]), ...counterLocals.map(() => 1)],
   );
   const step = (elements: number): void => pointers.move(inner.strides.map((stride) => stride * elements));
 
@@ -58,7 +66,7 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
     pointers,
     (loop) => lanes.enter(loop + 1),
     () => {
-      const moved = overLanes(fn, inner.count, unrollOf(lanes.cost), step, (offset, count) => {
+      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf()), step, (offset, count) => {
         lanes.vector(offset, count);
         for (const [i, root] of roots.entries()) {
           lanes.push(root);

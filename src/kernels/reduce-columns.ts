@@ -23,7 +23,8 @@ export function columnScratch(op: "sum" | "max", outputs: number, reduced: reado
 export function reduceColumns(context: ReduceContext): void {
   const { fn, op, lanes, roots, pointers, outputs, scratch, kept, reduced, inner } = context;
   const rows = reduced.at(-1)!;
-  const groupRows = Math.min(rows.count, MAX_GROUP_ROWS, Math.max(2, Math.floor(GROUP_BUDGET / lanes.cost)));
+  const cost = lanes.costOf();
+  const groupRows = Math.min(rows.count, MAX_GROUP_ROWS, Math.max(2, Math.floor(GROUP_BUDGET / cost)));
   const oneGroup = reduced.length === 1 && rows.count === groupRows;
   const inScratch = columnScratch(op, outputs.length, reduced, inner) > 0;
   const sums = roots.map(() => fn.local(valueType.v128));
@@ -63,7 +64,7 @@ export function reduceColumns(context: ReduceContext): void {
 
   /** Adds `count` rows to the totals of all columns. */
   const group = (count: number): void => {
-    overColumns(unrollOf(lanes.cost * count), (offset, width) => {
+    overColumns(unrollOf(cost * count), (offset, width) => {
       for (let row = 0; row < count; row++) {
         lanes.vector(offset, width, row);
         for (const [output, root] of roots.entries()) {

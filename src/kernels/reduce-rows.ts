@@ -1,9 +1,9 @@
 // Reductions whose last dimension vanishes: several accumulators run along it and are combined at its end.
-import { Accumulators, addToTotals, BLOCK } from "./accumulate.ts";
-import { nest, overLanes, repeat, times } from "./loops.ts";
+import { BLOCK, RowResult } from "./accumulate.ts";
+import { nest, repeat, times } from "./loops.ts";
 import { unrollOf } from "./map.ts";
 import type { ReduceContext } from "./reduce.ts";
-import { valueType } from "./wasm.ts";
+import { additionsOf, overRow, registersOf } from "./row-walk.ts";
 
 /**
  * The loops over vanishing dimensions. `body` makes `additions` additions into each accumulator, flushing by itself if they
@@ -44,75 +44,36 @@ function reduceLoops(
 
 export function reduceRows(context: ReduceContext): void {
   const { fn, op, lanes, roots, pointers, outputs, kept, reduced, inner } = context;
-  const unroll = unrollOf(lanes.cost);
-  const registers = Math.min(unroll, Math.ceil(inner.count / 4));
-  const results = roots.map((root) => ({
-    root,
-    accumulators: new Accumulators(fn, op, registers),
-    total: fn.local(valueType.v128),
-  }));
-  const additions = Math.ceil(inner.count / (4 * unroll));
+  const unroll = unrollOf(lanes.costOf());
+  const registers = registersOf(inner.count, unroll);
+  const additions = additionsOf(inner.count, unroll);
   const outerTurns = reduced.reduce((product, { count }) => product * count, 1);
   const long = op === "sum" && additions * outerTurns > BLOCK;
-  const value = fn.local(valueType.v128);
+  const results = roots.map((root) => ({ root, result: new RowResult(fn, op, registers, long) }));
   const flush = (): void => {
-    if (!long) return;
-    for (const { accumulators, total } of results) {
-      accumulators.pushCombined();
-      fn.set(value);
-      addToTotals(fn, value, total, total);
-      accumulators.clear();
-    }
+    for (const { result } of results) result.flush();
   };
-  const run = (length: number): number =>
-    overLanes(
-      fn,
-      length,
-      unroll,
-      (elements) => pointers.move(times(inner.strides, elements)),
-      (offset, count) => {
-        lanes.vector(offset, count);
-        for (const { accumulators, root } of results) {
-          accumulators.add((offset / 4) % registers, count, () => lanes.push(root));
-        }
-      },
-    );
+  const step = (elements: number): void => pointers.move(times(inner.strides, elements));
+  const alongRow = (): readonly number[] => {
+    const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, (offset, count) => {
+      lanes.vector(offset, count);
+      for (const { root, result } of results) {
+        result.accumulators.add((offset / 4) % registers, count, () => lanes.push(root));
+      }
+    });
+    return times(inner.strides, moved);
+  };
   nest(
     fn,
     kept,
     pointers,
     (loop) => lanes.enter(loop + 1),
     () => {
-      for (const { accumulators, total } of results) {
-        accumulators.clear();
-        if (!long) continue;
-        fn.constant([0, 0, 0, 0]);
-        fn.set(total);
-      }
-      const moved = reduceLoops(context, additions, flush, () => {
-        const block = 4 * unroll * BLOCK;
-        const blocks = additions > BLOCK && long ? Math.floor(inner.count / block) : 0;
-        if (blocks > 0) {
-          repeat(fn, blocks, () => {
-            const done = run(block);
-            pointers.move(times(inner.strides, block - done));
-            flush();
-          });
-        }
-        const rest = run(inner.count - blocks * block);
-        if (blocks > 0) flush();
-        return times(inner.strides, blocks * block + rest);
-      });
-      for (const [i, { accumulators, total }] of results.entries()) {
-        if (long) {
-          fn.sumOfF64Lanes(total);
-          fn.set(value);
-        } else {
-          accumulators.pushCombined();
-          fn.set(value);
-          accumulators.acrossLanes(value);
-        }
-        fn.store(outputs[i]!, 0, 1, value, 4);
+      for (const { result } of results) result.start();
+      const moved = reduceLoops(context, additions, flush, alongRow);
+      for (const [i, { result }] of results.entries()) {
+        result.finish();
+        fn.store(outputs[i]!, 0, 1, result.local, 4);
       }
       return moved;
     },

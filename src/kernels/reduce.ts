@@ -2,6 +2,7 @@
 // is walked depends on whether it vanishes: reduce-rows.ts and reduce-columns.ts.
 import type { AddressType } from "../memory/index.ts";
 import type { ReduceOp } from "./accumulate.ts";
+import { Counters, usesIn } from "./counters.ts";
 import { Graph } from "./graph.ts";
 import { type Address, LaneEmitter } from "./lanes.ts";
 import { broadcastStrides, collapse, type Loop, Pointers } from "./loops.ts";
@@ -11,7 +12,7 @@ import { columnScratch, F64_BYTES, reduceColumns } from "./reduce-columns.ts";
 import { reduceRows } from "./reduce-rows.ts";
 import { elementBytes, type MapKernel, type ReduceKernel } from "./spec.ts";
 import { checkReduce } from "./validate.ts";
-import { FunctionBuilder, valueType } from "./wasm.ts";
+import { FunctionBuilder } from "./wasm.ts";
 
 /** What is fixed while the code of one kernel is emitted. */
 export interface ReduceContext {
@@ -30,23 +31,21 @@ export interface ReduceContext {
   readonly inner: Loop;
 }
 
-type ReduceLoops = Pick<ReduceContext, "kept" | "reduced" | "inner">;
+interface ReduceLoops extends Pick<ReduceContext, "kept" | "reduced" | "inner"> {
+  readonly counters: Counters;
+  readonly scratchBytes: number;
+}
 
-/** The kernel's loops; undefined where nothing is added up. Operands: inputs, outputs, scratch memory, counter. */
-function loopsOf({
-  op,
-  exprs,
-  shape,
-  inputs,
-  axes,
-}: ReduceKernel): (ReduceLoops & { scratchBytes: number }) | undefined {
+/** The kernel's loops; undefined where nothing is added up. Operands: inputs, outputs, scratch memory, counters. */
+function loopsOf({ op, exprs, shape, inputs, axes }: ReduceKernel): ReduceLoops | undefined {
   if (axes.every((axis) => shape[axis] === 1) || shape.includes(0)) return undefined;
+  const counters = new Counters(exprs, shape);
   const outputShape = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
   const operands = [
     ...inputs.map((input) => broadcastStrides(input.shape, shape)),
     ...exprs.map(() => broadcastStrides(outputShape, shape)),
     shape.map(() => 0),
-    broadcastStrides(shape, shape),
+    ...counters.strides,
   ];
   const loops = collapse(shape, operands, axes);
   const outer = loops.slice(0, -1);
@@ -54,7 +53,7 @@ function loopsOf({
   let inner = loops.at(-1)!;
   const scratchBytes = inner.reduced ? 0 : columnScratch(op, exprs.length, reduced, inner);
   if (scratchBytes > 0) inner = { ...inner, strides: inner.strides.with(inputs.length + exprs.length, 1) };
-  return { kept: outer.filter((loop) => !loop.reduced), reduced, inner, scratchBytes };
+  return { kept: outer.filter((loop) => !loop.reduced), reduced, inner, counters, scratchBytes };
 }
 
 /** Bytes of scratch memory that a reduce kernel wants while it runs. */
@@ -65,24 +64,23 @@ export function reduceFunction(kernel: ReduceKernel, addressType: AddressType): 
   const { exprs, inputs, op } = kernel;
   const loops = loopsOf(kernel);
   if (loops === undefined) return mapFunction(withoutSums(kernel), addressType);
-  const { kept, reduced, inner, scratchBytes } = loops;
+  const { kept, reduced, inner, counters, scratchBytes } = loops;
   const fn = new FunctionBuilder(inputs.length + exprs.length + (scratchBytes > 0 ? 1 : 0), addressType);
   const outputs = exprs.map((_, i) => inputs.length + i);
   const scratch = inputs.length + exprs.length;
-  const counter = fn.local(valueType.i32);
+  const firstCounter = scratch + 1;
   const order = [...kept, ...reduced];
   // Of columns, the vectors of several rows are computed in turn: what differs between rows differs between vectors.
   const rows = inner.reduced ? undefined : reduced.at(-1)!;
-  const graph = new Graph(
-    inputs.map((_, i) => ({
-      varies: inner.strides[i] !== 0 || (rows !== undefined && rows.strides[i] !== 0),
-      level: 1 + order.findLastIndex(({ strides }) => strides[i] !== 0),
-    })),
-    order.length + 1,
-  );
+  const uses = usesIn(order, inner, 0, firstCounter + counters.strides.length).map((use, i) => ({
+    ...use,
+    varies: use.varies || (rows !== undefined && rows.strides[i] !== 0),
+  }));
+  const graph = new Graph(uses, uses.slice(firstCounter));
   const lowering = new Lowering(
     graph,
     inputs.map(({ dtype = "f32" }) => dtype),
+    (name) => counters.numberOf(name),
   );
   const roots = exprs.map((expr) => lowering.lower(expr));
   const widths = inputs.map(({ dtype = "f32" }) => elementBytes[dtype]);
@@ -90,15 +88,20 @@ export function reduceFunction(kernel: ReduceKernel, addressType: AddressType): 
     const rowBytes = bytes * (rows?.strides[pointer] ?? 0);
     return { pointer, offset: 0, bytes, rowBytes, splat: inner.strides[pointer] === 0 };
   });
+  const counterLocals = counters.declare(fn);
   const lanes = new LaneEmitter(fn, graph, roots, {
     address: (operand) => addresses[operand]!,
-    counter,
-    ...(rows === undefined ? {} : { rowLevel: order.length, rowLength: rows.strides.at(-1)! }),
+    counters: counterLocals.map((local, i) => ({
+      local,
+      laneStep: inner.strides[firstCounter + i]!,
+      rowStep: rows?.strides[firstCounter + i] ?? 0,
+    })),
+    ...(rows === undefined ? {} : { rowLevel: order.length }),
   });
   const pointers = new Pointers(
     fn,
-    [...inputs.keys(), ...outputs, scratch, counter],
-    [...widths, ...outputs.map(() => elementBytes.f32), F64_BYTES, 1],
+    [...inputs.keys(), ...outputs, scratch, ...counterLocals],
+    [...widths, ...outputs.map(() => elementBytes.f32), F64_BYTES, ...counterLocals.map(() => 1)],
   );
   lanes.enter(0);
   const context = { fn, op, lanes, roots, pointers, outputs, scratch, kept, reduced, inner };

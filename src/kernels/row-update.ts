@@ -43,7 +43,7 @@ export function rowUpdateFunction(kernel: RowUpdateKernel, addressType: AddressT
     ...slots.map(({ perRow }) => (perRow ? PER_ROW : PER_LANE)),
     ...scalars.map(() => PER_CALL),
   ];
-  const graph = new Graph(uses, 1);
+  const graph = new Graph(uses);
   const lowering = new Lowering(
     graph,
     uses.map(() => "f32"),
@@ -107,7 +107,7 @@ export function rowUpdateFunction(kernel: RowUpdateKernel, addressType: AddressT
         fn.loadHandle(HANDLES, row);
         fn.leaveIfZero(row);
         lanes.enter(1);
-        overRow(unrollOf(lanes.cost), (offset, count) => {
+        overRow(unrollOf(lanes.costOf()), (offset, count) => {
           lanes.vector(offset, count);
           write((i) => !perRow(i), offset, count);
         });

@@ -52,6 +52,33 @@ export interface ReduceKernel {
   readonly axes: readonly number[];
 }
 
+/** A pass over each row: the sum or maximum of an expression over the row. */
+export interface RowStage {
+  readonly op: "sum" | "max";
+  readonly expr: Expr;
+}
+
+/**
+ * Arithmetic over the rows of `shape`, its last axis, in several passes. The expressions read the inputs, which broadcast to
+ * `shape`, and as operands behind them the results of the stages: a stage those before it, the others all of them.
+ * `exprs` give tensors of `shape`, as those of a map; `rowExprs`, which are the same along a row, f32 numbers of the other
+ * axes. What is dear to compute and read by several passes is computed once.
+ *
+ * Call: `k(...inputPointers, ...outputPointers)`, tensors first, followed by a pointer to `rowsScratch(kernel)` bytes, a
+ * multiple of 16, where it wants any. Tensors may lie over inputs as those of a map may, if no row is shorter than `shape`'s.
+ */
+export interface RowsKernel {
+  readonly type: "rows";
+  readonly stages: readonly RowStage[];
+  readonly exprs: readonly Expr[];
+  readonly rowExprs: readonly Expr[];
+  /** At least one axis. */
+  readonly shape: readonly number[];
+  readonly inputs: readonly KernelInput[];
+  /** Of the tensors; default all f32. */
+  readonly dtypes?: readonly FloatType[];
+}
+
 /**
  * An update rule applied in place to sparse rows: for u in 0..n, the row at byte address `handles[u] * 16`.
  * A handle of 0 is skipped, so a caller can blank rows that must not move.
@@ -71,7 +98,7 @@ export interface RowUpdateKernel {
   readonly gradientStride?: number;
 }
 
-export type Kernel = MapKernel | ReduceKernel | RowUpdateKernel;
+export type Kernel = MapKernel | ReduceKernel | RowsKernel | RowUpdateKernel;
 
 /** One compiled module: `names[i]` is the export that runs `kernels[i]`; equal kernels share an export. */
 export interface CompiledKernels {

@@ -6,6 +6,7 @@ import { binaryReference, evaluate, unaryReference } from "./evaluate.ts";
 import type { Expr } from "./expr.ts";
 import { readFloats } from "./half.ts";
 import { reduceScratch } from "./reduce.ts";
+import { rowsScratch } from "./rows.ts";
 import { elementBytes, type Kernel, type RowUpdateKernel } from "./spec.ts";
 
 const PAGE = 65536;
@@ -43,7 +44,7 @@ export interface RunOptions {
 type Elements = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
 /**
- * Runs a map or reduce kernel and returns its outputs as f32 numbers.
+ * Runs a map, reduce or rows kernel and returns its outputs as f32 numbers.
  * @throws Error if it writes outside of them, or if its builds for the two types of addresses differ in a bit.
  */
 export function runKernel(
@@ -81,7 +82,7 @@ function runIn(
     used.push([pointer, length]);
     return pointer;
   };
-  const dtypes = outputLengths.map((_, i) => (kernel.type === "map" ? kernel.dtypes?.[i] : undefined) ?? "f32");
+  const dtypes = outputLengths.map((_, i) => (kernel.type === "reduce" ? undefined : kernel.dtypes?.[i]) ?? "f32");
   const inputPointers = inputs.map((data, i) => place(data.byteLength, i));
   const outputPointers = outputLengths.map((length, i) => {
     const shared = over[i];
@@ -91,7 +92,7 @@ function runIn(
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), inputPointers[i]!);
   }
   const [run] = bindKernels(compileKernels([kernel], addressType), memory);
-  const scratch = kernel.type === "reduce" ? reduceScratch(kernel) : 0;
+  const scratch = { map: () => 0, reduce: reduceScratch, rows: rowsScratch }[kernel.type](kernel as never);
   run!(...inputPointers, ...outputPointers, ...(scratch > 0 ? [place(scratch, -1)] : []));
   for (const [start, length] of used) {
     for (let i = 1; i <= GUARD_BYTES; i++) {
@@ -147,13 +148,19 @@ const around = (...values: readonly number[]): Interval => {
 const steps: ReadonlySet<string> = new Set(["floor", "round", "sign", "bf16", "f16", "gt", "ge", "lt", "le", "eq"]);
 
 /** The answers that rounding of every step allows, for one lane. */
-export function bounds(expr: Expr, operands: (index: number) => number, counter: number): Interval {
-  const of = (part: Expr): Interval => bounds(part, operands, counter);
+export function bounds(
+  expr: Expr,
+  operands: (index: number) => number,
+  counter: number,
+  shape: readonly number[],
+): Interval {
+  const of = (part: Expr): Interval => bounds(part, operands, counter, shape);
   switch (expr.op) {
     case "input":
     case "const":
-    case "uniform": {
-      const value = evaluate(expr, operands, { counter });
+    case "uniform":
+    case "index": {
+      const value = evaluate(expr, operands, { counter, shape });
       return expr.op === "const" ? around(value) : [value, value];
     }
     case "select": {

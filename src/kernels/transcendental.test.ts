@@ -16,7 +16,7 @@ const around = (span: number): Float32Array =>
 
 const ulp = (value: number): number => 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), 2 ** -126))) - 23);
 
-const functions = { exp: e.exp, log: e.log, log1p: e.log1p, tanh: e.tanh, sigmoid: e.sigmoid };
+const functions = { exp: e.exp, log: e.log, log1p: e.log1p, tanh: e.tanh, sigmoid: e.sigmoid, erf: e.erf };
 
 function largestError(op: keyof typeof functions, data: Float32Array): number {
   const kernel = {
@@ -49,6 +49,7 @@ describe("the transcendental functions in f32", () => {
     ["log1p", 0.9],
     ["tanh", 2.5],
     ["sigmoid", 2.4],
+    ["erf", 3.1],
   ] as const)("%s is within %d ulp of float64 from the smallest to the largest number", (op, allowed) => {
     for (const data of [everyMagnitude, around(1), around(10), around(110)]) {
       expect(largestError(op, data)).toBeLessThanOrEqual(allowed);

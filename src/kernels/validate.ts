@@ -1,7 +1,7 @@
 // Checks kernel specifications before any code is emitted: what is wrong, where, and what would be right.
 import type { Expr } from "./expr.ts";
 import { broadcastsTo } from "./loops.ts";
-import type { KernelInput, MapKernel, ReduceKernel, RowUpdateKernel } from "./spec.ts";
+import type { KernelInput, MapKernel, ReduceKernel, RowsKernel, RowUpdateKernel } from "./spec.ts";
 
 const list = (sizes: readonly number[]): string => `[${sizes.join(", ")}]`;
 
@@ -26,7 +26,9 @@ function checkInputs(where: string, inputs: readonly KernelInput[], shape: reado
   }
 }
 
-function checkExpr(where: string, expr: Expr, operands: number, inRow: boolean): void {
+/** @param rank of the loop's shape; undefined in a row, which has no counters */
+function checkExpr(where: string, expr: Expr, operands: number, rank: number | undefined): void {
+  const inRow = rank === undefined;
   switch (expr.op) {
     case "input":
       if (!Number.isInteger(expr.index) || expr.index < 0 || expr.index >= operands) {
@@ -37,25 +39,30 @@ function checkExpr(where: string, expr: Expr, operands: number, inRow: boolean):
       return;
     case "uniform":
       if (inRow) throw new Error(`${where} uses uniform, which has no counter in an update rule of sparse rows`);
-      checkExpr(where, expr.seed, operands, inRow);
+      checkExpr(where, expr.seed, operands, rank);
+      return;
+    case "index":
+      if (inRow || !Number.isInteger(expr.axis) || expr.axis >= 0 || -expr.axis > rank) {
+        throw new RangeError(`${where} uses the index along axis ${expr.axis}: it must be from ${-(rank ?? 0)} to -1`);
+      }
       return;
     case "rowMean":
       if (!inRow) throw new Error(`${where} uses rowMean, which is allowed only in update rules of sparse rows`);
-      checkExpr(where, expr.x, operands, inRow);
+      checkExpr(where, expr.x, operands, rank);
       return;
     case "select":
-      checkExpr(where, expr.test, operands, inRow);
+      checkExpr(where, expr.test, operands, rank);
       break;
   }
-  checkExpr(where, expr.x, operands, inRow);
-  if ("y" in expr) checkExpr(where, expr.y, operands, inRow);
+  checkExpr(where, expr.x, operands, rank);
+  if ("y" in expr) checkExpr(where, expr.y, operands, rank);
 }
 
 /** @throws RangeError or Error that names the expression or input at fault */
 export function checkMap({ exprs, inputs, shape }: MapKernel): void {
   checkInputs("a map kernel", inputs, shape);
   for (const [i, expr] of exprs.entries()) {
-    checkExpr(`expression ${i} of a map kernel`, expr, inputs.length, false);
+    checkExpr(`expression ${i} of a map kernel`, expr, inputs.length, shape.length);
   }
 }
 
@@ -63,7 +70,7 @@ export function checkMap({ exprs, inputs, shape }: MapKernel): void {
 export function checkReduce({ exprs, inputs, shape, axes }: ReduceKernel): void {
   checkInputs("a reduce kernel", inputs, shape);
   for (const [i, expr] of exprs.entries()) {
-    checkExpr(`expression ${i} of a reduce kernel`, expr, inputs.length, false);
+    checkExpr(`expression ${i} of a reduce kernel`, expr, inputs.length, shape.length);
   }
   for (const [i, axis] of axes.entries()) {
     if (!Number.isInteger(axis) || axis < 0 || axis >= shape.length || axes.indexOf(axis) !== i) {
@@ -73,6 +80,19 @@ export function checkReduce({ exprs, inputs, shape, axes }: ReduceKernel): void 
       );
     }
   }
+}
+
+/** @throws RangeError or Error that names the expression or input at fault */
+export function checkRows({ stages, exprs, rowExprs, inputs, shape }: RowsKernel): void {
+  if (shape.length === 0) throw new RangeError("a rows kernel needs a last axis, its shape is []");
+  checkInputs("a rows kernel", inputs, shape);
+  const rank = shape.length;
+  for (const [i, { expr }] of stages.entries()) {
+    checkExpr(`stage ${i} of a rows kernel`, expr, inputs.length + i, rank);
+  }
+  const operands = inputs.length + stages.length;
+  for (const [i, expr] of exprs.entries()) checkExpr(`expression ${i} of a rows kernel`, expr, operands, rank);
+  for (const [i, expr] of rowExprs.entries()) checkExpr(`row expression ${i} of a rows kernel`, expr, operands, rank);
 }
 
 /** @throws RangeError or Error that names the part of the rule or layout at fault */
@@ -94,6 +114,7 @@ export function checkRowUpdate({ rule, dim, weightOffset, slotOffsets, gradientS
     }
   }
   const operands = 2 + slots.length + scalars.length;
-  checkExpr("an update rule's weight", weight, operands, true);
-  for (const [i, expr] of state.entries()) checkExpr(`an update rule's slot "${slots[i]!.name}"`, expr, operands, true);
+  checkExpr("an update rule's weight", weight, operands, undefined);
+  for (const [i, expr] of state.entries())
+    checkExpr(`an update rule's slot "${slots[i]!.name}"`, expr, operands, undefined);
 }

@@ -13,6 +13,7 @@ const smooth = fc.letrec<{ expr: e.Expr }>((tie) => ({
     fc.constantFrom(e.input(0), e.input(1), e.constant(0), e.constant(1), e.constant(2), e.constant(-1)),
     tie("expr").map((x) => e.tanh(x)),
     tie("expr").map((x) => e.sigmoid(x)),
+    tie("expr").map((x) => e.erf(x)),
     tie("expr").map((x) => e.neg(x)),
     tie("expr").map((x) => e.exp(e.tanh(x))),
     tie("expr").map((x) => e.log(e.add(2, e.tanh(x)))),

@@ -46,6 +46,7 @@ function rule(node: Expr, index: number, d: (node: Expr) => Expr): Expr {
       return node.index === index ? constant(1) : zero;
     case "const":
     case "uniform":
+    case "index":
     case "floor":
     case "round":
     case "sign":
@@ -73,6 +74,8 @@ function rule(node: Expr, index: number, d: (node: Expr) => Expr): Expr {
       return div(d(node.x), add(1, node.x));
     case "tanh":
       return mul(d(node.x), sub(1, mul(tanh(node.x), tanh(node.x))));
+    case "erf":
+      return mul(d(node.x), mul(2 / Math.sqrt(Math.PI), exp(neg(mul(node.x, node.x)))));
     case "sigmoid":
       return mul(d(node.x), mul(sigmoid(node.x), sub(1, sigmoid(node.x))));
     case "add":

@@ -6,6 +6,7 @@ export function childrenOf(expr: Expr): readonly Expr[] {
   switch (expr.op) {
     case "input":
     case "const":
+    case "index":
       return [];
     case "uniform":
       return [expr.seed];
@@ -21,6 +22,7 @@ export function rewrite(expr: Expr, visit: (node: Expr) => Expr): Expr {
   switch (expr.op) {
     case "input":
     case "const":
+    case "index":
       return visit(expr);
     case "uniform": {
       const seed = rewrite(expr.seed, visit);
@@ -49,6 +51,7 @@ export function some(expr: Expr, test: (node: Expr) => boolean): boolean {
   switch (expr.op) {
     case "input":
     case "const":
+    case "index":
       return false;
     case "uniform":
       return some(expr.seed, test);
@@ -76,6 +79,22 @@ export function inputsOf(expr: Expr): readonly number[] {
 export const isConstant = (expr: Expr, value?: number): boolean =>
   expr.op === "const" && (value === undefined || expr.value === value);
 
+/** What tells apart nodes of one op beside their children. */
+function ownOf(node: Expr): number | undefined {
+  switch (node.op) {
+    case "input":
+      return node.index;
+    case "const":
+      return node.value;
+    case "uniform":
+      return node.stream;
+    case "index":
+      return node.axis;
+    default:
+      return undefined;
+  }
+}
+
 /** Nodes of the expressions; a repeated part counts once, as the compiler computes it once. */
 export function countNodes(exprs: readonly Expr[]): number {
   const numbers = new Map<string, number>();
@@ -83,9 +102,7 @@ export function countNodes(exprs: readonly Expr[]): number {
   const number = (node: Expr): number => {
     const old = known.get(node);
     if (old !== undefined) return old;
-    const own =
-      node.op === "input" ? node.index : node.op === "const" ? node.value : node.op === "uniform" ? node.stream : "";
-    const key = `${node.op} ${own} ${childrenOf(node).map(number).join()}`;
+    const key = `${node.op} ${ownOf(node)} ${childrenOf(node).map(number).join()}`;
     const next = numbers.get(key) ?? numbers.size;
     numbers.set(key, next);
     known.set(node, next);
@@ -101,6 +118,7 @@ const expensive: ReadonlySet<Expr["op"]> = new Set([
   "log1p",
   "tanh",
   "sigmoid",
+  "erf",
   "pow",
   "div",
   "sqrt",
@@ -121,6 +139,8 @@ export function formatExpr(expr: Expr, name: (index: number) => string): string 
       return name(expr.index);
     case "const":
       return String(expr.value);
+    case "index":
+      return `index(${expr.axis})`;
     case "uniform":
       return `uniform(${show(expr.seed)}, ${expr.stream})`;
     case "add":
