@@ -116,6 +116,8 @@ export async function compileKernel(
     if (target.addressType === "i64") {
       useMemory64(module);
       takePlainNumbers(binaryen, module);
+    } else {
+      refuseWideNumbers(binaryen, module);
     }
     compiler.optimize(compiled, optimizeLevel, shrinkLevel, false, false);
     return module.emitBinary();
@@ -158,16 +160,34 @@ function useMemory64(module: BinaryenModule): void {
   module.addMemoryImport("0", "env", "memory", true);
 }
 
-/** Puts functions between the exports and their callers that turn f64 into i64 and back; optimisation inlines most. */
-function takePlainNumbers(binaryen: Binaryen, module: BinaryenModule): void {
-  const plain = (type: Type): Type => (type === binaryen.i64 ? binaryen.f64 : type);
+/** The exported functions that take or give i64. */
+function wideExports(
+  binaryen: Binaryen,
+  module: BinaryenModule,
+): { readonly name: string; readonly value: string; readonly types: Type[]; readonly results: Type }[] {
   const exports = Array.from({ length: module.getNumExports() }, (_, i) =>
     binaryen.getExportInfo(module.getExportByIndex(i)),
   );
-  for (const { name, value } of exports.filter(({ kind }) => kind === binaryen.ExternalFunction)) {
-    const { params, results } = binaryen.getFunctionInfo(module.getFunction(value));
-    const types = binaryen.expandType(params);
-    if (results !== binaryen.i64 && !types.includes(binaryen.i64)) continue;
+  return exports
+    .filter(({ kind }) => kind === binaryen.ExternalFunction)
+    .map(({ name, value }) => {
+      const { params, results } = binaryen.getFunctionInfo(module.getFunction(value));
+      return { name, value, types: binaryen.expandType(params), results };
+    })
+    .filter(({ types, results }) => results === binaryen.i64 || types.includes(binaryen.i64));
+}
+
+/** In 32-bit code an i64 is no usize, and in 64-bit code the two could not be told apart. */
+function refuseWideNumbers(binaryen: Binaryen, module: BinaryenModule): void {
+  const [found] = wideExports(binaryen, module);
+  if (found === undefined) return;
+  throw new Error(`${found.name} takes or gives a 64-bit integer, which exports must not; use u32, f64 or memory`);
+}
+
+/** Puts functions between the exports and their callers that turn f64 into i64 and back; optimisation inlines most. */
+function takePlainNumbers(binaryen: Binaryen, module: BinaryenModule): void {
+  const plain = (type: Type): Type => (type === binaryen.i64 ? binaryen.f64 : type);
+  for (const { name, value, types, results } of wideExports(binaryen, module)) {
     const operands = types.map((type, i) => {
       const operand = module.local.get(i, plain(type));
       return type === binaryen.i64 ? module.i64.trunc_s_sat.f64(operand) : operand;

@@ -55,9 +55,9 @@ function activate4(x: v128, kind: i32): v128 {
 }
 
 /** x = act(x) over n numbers; kinds: 0 none, 1 relu, 2 sigmoid, 3 tanh. */
-export function activate(n: i32, x: usize, kind: i32): void {
+export function activate(n: usize, x: usize, kind: i32): void {
   if (!kind) return;
-  const end = x + (<usize>(n & ~3) << 2);
+  const end = x + ((n & ~3) << 2);
   if (kind == RELU) for (; x != end; x += 16) v128.store(x, f32x4.pmax(v128.load(x), f32x4.splat(0)));
   else if (kind == SIGMOID) for (; x != end; x += 16) v128.store(x, sigmoid4(v128.load(x)));
   else for (; x != end; x += 16) v128.store(x, tanh4(v128.load(x)));

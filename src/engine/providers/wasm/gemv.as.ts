@@ -119,5 +119,5 @@ export function finish(m: i32, n: i32, c: usize, bias: usize, activation: i32): 
       row += all;
     }
   }
-  activate(m * n, c, activation);
+  activate(<usize>m * <usize>n, c, activation);
 }
