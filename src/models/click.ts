@@ -4,7 +4,7 @@ import { z } from "zod";
 import { linear, mlp } from "../nn/index.ts";
 import { concat, fm, type Tensor, type TraceContext } from "../program/index.ts";
 import { deepInput, type FeatureColumns, lookUpFeatures } from "./features.ts";
-import type { Columns, Model } from "./model.ts";
+import { type Columns, defineModel, type Model } from "./model.ts";
 
 const count = z.number().int().nonnegative();
 const units = z.number().int().positive();
@@ -93,16 +93,8 @@ const forwards: { [K in ClickModelName]: Forward<Config<K>> } = {
   },
 };
 
-function make<K extends ClickModelName>(name: K, options: unknown): Model {
-  const parsed = schemas[name].safeParse(options ?? {});
-  if (!parsed.success) {
-    throw new Error(
-      `models.${name}: ${z.prettifyError(parsed.error)}\nallowed: ${Object.keys(schemas[name].shape).join(", ")}`,
-    );
-  }
-  const config = parsed.data as Config<K>;
-  return { name, config, forward: (batch, ctx) => forwards[name](config, batch, ctx) };
-}
+const make = <K extends ClickModelName>(name: K, options: unknown): Model =>
+  defineModel(name, "binary", schemas[name], options, forwards[name] as Forward<unknown>);
 
 /** σ(b + Σ w): the linear baseline. */
 export const logisticRegression = (options: ClickModelOptions<"logisticRegression">): Model =>
@@ -118,11 +110,3 @@ export const deepFM = (options: ClickModelOptions<"deepFM">): Model => make("dee
 export const dcnV2 = (options: ClickModelOptions<"dcnV2">): Model => make("dcnV2", options);
 
 export const clickModelNames = Object.keys(schemas) as readonly ClickModelName[];
-
-/** A model from its name and configuration, as a checkpoint or the command line gives them. */
-export function create(name: string, config: unknown): Model {
-  if (!Object.hasOwn(schemas, name)) {
-    throw new Error(`model ${JSON.stringify(name)} is unknown; choose one of ${clickModelNames.join(", ")}`);
-  }
-  return make(name as ClickModelName, config);
-}

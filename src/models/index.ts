@@ -3,12 +3,14 @@ export {
   type ClickModelName,
   type ClickModelOptions,
   clickModelNames,
-  create,
   dcnV2,
   deepFM,
   factorizationMachine,
   logisticRegression,
   wideAndDeep,
 } from "./click.ts";
+export { create, modelNames } from "./create.ts";
 export { type Features, lookUpFeatures } from "./features.ts";
-export type { Columns, Model } from "./model.ts";
+export { bert, gpt } from "./language.ts";
+export { type Columns, defineModel, type Model, type Task } from "./model.ts";
+export { resNet50, vgg16 } from "./vision.ts";
