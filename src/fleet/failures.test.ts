@@ -60,7 +60,7 @@ describe("options", () => {
   test("an optimizer group that the model does not have", async () => {
     const trainer = job.trainer(model, { optimizer: { default: adam(), linaer: sgd() } });
     await expect(trainer.fit(dataset, quiet)).rejects.toThrow(
-      'optimizer group "linaer" is no group of parameters and no table field of this model; it has default, embedding, linear',
+      'optimizer group "linaer" takes nothing that an earlier one leaves: it is no group of parameters (default), no table field (embedding, linear) and matches no parameter (bias, linear/weight, ',
     );
     await trainer.close();
   });

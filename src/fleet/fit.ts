@@ -118,6 +118,7 @@ class FitLoop {
         pipeline.continue();
       }
       await pipeline.finished;
+      await this.#flush();
     } finally {
       this.#badLines = pipeline.badLines();
       await pipeline.close();
@@ -172,22 +173,32 @@ class FitLoop {
     return true;
   }
 
+  /** An epoch ends with an update by what is gathered, however few steps that are. */
+  async #flush(): Promise<void> {
+    const { updates } = this.#session;
+    if (updates.every(({ merge }) => merge === undefined)) return;
+    const control = this.#control.address;
+    await this.#job.pool.all(
+      (thread) => ({ ...updates[thread]!, control, type: "flush" }),
+      undefined,
+      () => this.#control.stop(),
+    );
+    this.#trainer.state = { ...this.#trainer.state, step: this.#control.step };
+  }
+
   async #runThreads(pipeline: Pipeline): Promise<void> {
     const { profile = false } = this.#options;
-    const { keys, columns, scalars, layout } = this.#session;
+    const { keys, columns, layout, updates } = this.#session;
     const replies = await this.#job.pool.all<{ profile?: string }>(
-      () => ({
+      (thread) => ({
+        ...updates[thread]!,
+        control: this.#control.address,
         type: "train",
         key: keys.train,
-        ...(keys.update === undefined ? {} : { updateKey: keys.update }),
         queue: pipeline.handle,
         batch: layout.batch,
         columns,
-        control: this.#control.address,
         stats: this.#stats.handle,
-        scalars,
-        seed: this.#trainer.seed,
-        rank: this.#job.rank,
         profile,
       }),
       undefined,

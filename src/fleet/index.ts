@@ -2,7 +2,7 @@
 export { evaluationFields } from "./fit.ts";
 export type { EarlyStop, FitOptions, FitResult } from "./fit-options.ts";
 export { type InitOptions, init, type Job } from "./job.ts";
-export type { OptimizerGroups } from "./model-programs.ts";
+export type { OptimizerGroups } from "./optimizer-groups.ts";
 export { RunFolder } from "./run-folder.ts";
 export { readTrainerState, type SavedTrainer } from "./saved-state.ts";
 export type { Strategy, StrategyOptions } from "./strategy.ts";

@@ -115,6 +115,16 @@ export class ParameterStore {
     return this.#operands[name]!.shape;
   }
 
+  /** Whether it is trainable, and its group. */
+  parameter(name: string): Parameter {
+    return this.#parameters[name]!;
+  }
+
+  /** Where its numbers lie in the heap. */
+  addressOf(name: string): number {
+    return this.address + this.#operands[name]!.offset;
+  }
+
   /** The live numbers; trainers may be changing them. */
   view(name: string): Float32Array {
     const operand = this.#operands[name];

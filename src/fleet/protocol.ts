@@ -6,6 +6,8 @@ import type { ProviderDescription } from "../engine/providers/index.ts";
 import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
+import type { MergeHandle } from "./merge.ts";
+import type { Strategy } from "./strategy.ts";
 
 /** What a trainer thread is born with. */
 export interface WorkerData {
@@ -50,20 +52,33 @@ interface BatchWork {
   readonly columns: readonly { readonly input: string; readonly offset: number; readonly bytes: number }[];
 }
 
-/** Trains until the queue ends. */
-export interface TrainRequest extends BatchWork {
-  readonly type: "train";
+/** What applies gradients, and when. */
+export interface UpdateWork {
+  /** `sync`: all threads take every step together. */
+  readonly mode: Strategy["mode"];
   /** Address of the run's `Control`. */
   readonly control: number;
-  readonly stats: WindowStatsHandle;
   readonly scalars: readonly ScalarInput[];
   readonly seed: number;
   /** This process's number among the workers of the job: for messages. */
   readonly rank: number;
-  /** Present in mode `sync`: the plan that reduces and applies this thread's share of the gradients. */
-  readonly updateKey?: string;
+  /** The plans that apply gradients, in order; none where the step does that itself. */
+  readonly updateKeys: readonly string[];
+  /** Present where the gradients of several steps are gathered before they are applied. */
+  readonly merge?: MergeHandle;
+}
+
+/** Trains until the queue ends. */
+export interface TrainRequest extends BatchWork, UpdateWork {
+  readonly type: "train";
+  readonly stats: WindowStatsHandle;
   /** Measure each instruction; the reply carries the table. */
   readonly profile?: boolean;
+}
+
+/** Applies the gradients of a group that is not full. */
+export interface FlushRequest extends UpdateWork {
+  readonly type: "flush";
 }
 
 /** Scores until the queue ends: into a log for exact metrics, or sent back for predictions. */
@@ -74,7 +89,7 @@ export interface ScoreRequest extends BatchWork {
   readonly send: boolean;
 }
 
-export type Request = BindRequest | ReleaseRequest | TrainRequest | ScoreRequest;
+export type Request = BindRequest | ReleaseRequest | TrainRequest | FlushRequest | ScoreRequest;
 
 export interface Reply {
   readonly id: number;

@@ -3,6 +3,8 @@ import { z } from "zod";
 import { CheckpointError, type JsonValue, openCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
 import type { BatchLayout } from "../data/index.ts";
 import type { Optimizer } from "../optim/index.ts";
+import { gatheredTensors, isGathered } from "./gathered.ts";
+import type { ParameterStore } from "./parameters.ts";
 import type { Session } from "./session.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -61,16 +63,22 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
     training: trainer.state,
   };
   await saveCheckpoint(path, {
-    tensors: parameters.names.map((name) => ({
-      name,
-      dtype: "F32",
-      shape: parameters.shape(name),
-      data: parameters.view(name),
-    })),
+    tensors: [
+      ...parameters.names
+        .filter((name) => !isGathered(parameters, name))
+        .map((name) => ({ name, data: parameters.view(name) })),
+      ...gatheredTensors(parameters),
+    ].map(({ name, data }) => ({ name, dtype: "F32", shape: parameters.shape(name), data })),
     tables: Object.values(tables).map((table) => table.snapshot()),
     // Drops what JSON does not hold, such as absent options.
     state: JSON.parse(JSON.stringify(state)) as JsonValue,
   });
+}
+
+/** Of a moving average the name of its weights. */
+function averaged(parameters: ParameterStore, name: string): string | undefined {
+  const { init } = parameters.parameter(name);
+  return init.kind === "copy" ? init.of : undefined;
 }
 
 export async function loadTrainer(
@@ -90,7 +98,8 @@ export async function loadTrainer(
   }
   const session = await sessionFor(saved.layout);
   const { parameters, tables } = session;
-  const missing = parameters.names.filter((name) => !checkpoint.tensors.has(name));
+  const absent = parameters.names.filter((name) => !checkpoint.tensors.has(name));
+  const missing = absent.filter((name) => !isGathered(parameters, name) && averaged(parameters, name) === undefined);
   const surplus = [...checkpoint.tensors.keys()].filter((name) => !parameters.names.includes(name));
   if (missing.length > 0 || surplus.length > 0) {
     const lists = [
@@ -99,10 +108,15 @@ export async function loadTrainer(
     ];
     throw new CheckpointError(
       path,
-      `${lists.filter((text) => text !== "").join(" and ")}; its optimizers were ${JSON.stringify(saved.optimizers)}: use the same`,
+      `${lists.filter((text) => text !== "").join(" and ")}; its optimizers were ${JSON.stringify(saved.optimizers)}, its strategy ${JSON.stringify(saved.strategy)}: use the same`,
     );
   }
-  for (const name of parameters.names) await checkpoint.readTensor(name, parameters.view(name));
+  for (const name of checkpoint.tensors.keys()) await checkpoint.readTensor(name, parameters.view(name));
+  // Averages that begin here begin with the weights.
+  for (const name of absent) {
+    const weights = averaged(parameters, name);
+    if (weights !== undefined) parameters.view(name).set(parameters.view(weights));
+  }
   for (const table of Object.values(tables)) {
     for await (const chunk of checkpoint.table(table.name).chunks()) table.load(chunk);
   }

@@ -4,14 +4,21 @@ import type { BatchLayout } from "../data/index.ts";
 import { bind, type Prepared } from "../engine/index.ts";
 import { attachProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
+import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import type { Job } from "./job.ts";
 import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
-import { type ModelPrograms, modelPrograms, type OptimizerGroups, type ProgramOptions } from "./model-programs.ts";
+import type { MergeHandle } from "./merge.ts";
+import { type ModelPrograms, modelPrograms, type ProgramOptions } from "./model-programs.ts";
+import type { OptimizerGroups } from "./optimizer-groups.ts";
 import { ParameterStore } from "./parameters.ts";
-import type { ScalarInput } from "./protocol.ts";
+import type { ScalarInput, UpdateWork } from "./protocol.ts";
+import { redirect } from "./redirect.ts";
 import type { Strategy } from "./strategy.ts";
-import { relocateGradients, withOwnStatistics } from "./sync-plan.ts";
+import { relocateInputs, type Source, withOwnStatistics } from "./sync-plan.ts";
+
+/** What evaluations and predictions compute with: the weights as training has left them, or their moving averages. */
+export type Weights = "trained" | "ema";
 
 let sessions = 0;
 
@@ -20,8 +27,9 @@ export class Session {
   readonly parameters: ParameterStore;
   readonly tables: Readonly<Record<string, Table>>;
   /** Keys by which the threads know the plans. */
-  readonly keys: { readonly train: string; readonly score: string; readonly update?: string };
-  readonly scalars: readonly ScalarInput[];
+  readonly keys: { readonly train: string; readonly score: Readonly<Record<Weights, string>> };
+  /** What each thread is told of the updates. */
+  readonly updates: readonly Omit<UpdateWork, "control">[];
   /** What training takes of the heap, tables aside. */
   readonly memory: MemoryReport;
   /** The same in words, where it is much. */
@@ -30,14 +38,14 @@ export class Session {
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "scalars" | "memory" | "memoryNote">,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "memory" | "memoryNote">,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
     this.parameters = parts.parameters;
     this.tables = parts.tables;
     this.keys = parts.keys;
-    this.scalars = parts.scalars;
+    this.updates = parts.updates;
     this.memory = parts.memory;
     this.memoryNote = parts.memoryNote;
     this.#owned = owned;
@@ -55,7 +63,8 @@ export class Session {
     const programOptions: ProgramOptions = {
       layout,
       optimizers,
-      syncThreads: strategy.mode === "sync" ? threads : 0,
+      strategy,
+      threads,
       provider,
       addressType: heap.addressType,
       recompute: strategy.recompute,
@@ -90,25 +99,28 @@ export class Session {
     const tableHandles = Object.fromEntries(Object.entries(tables).map(([name, { handle }]) => [name, handle]));
     const arenaOf = ({ plan }: Prepared): number =>
       own(heap.alloc(Math.max(64, plan.arenaBytes)), (arena) => heap.free(arena));
-    const follower = strategy.mode === "sync" ? withOwnStatistics(programs.training) : programs.training;
-    const training = (thread: number): Prepared => (thread === 0 ? programs.training : follower);
+    const training = Array.from({ length: threads }, (_, thread) => trainingOf(programs, thread, strategy));
     // A thread trains or scores, never both: the two plans share its arena.
-    const arenas = Array.from({ length: threads }, (_, thread) =>
-      arenaOf(
-        training(thread).plan.arenaBytes > programs.inference.plan.arenaBytes ? training(thread) : programs.inference,
-      ),
+    const arenas = training.map((prepared) =>
+      arenaOf(prepared.plan.arenaBytes > programs.inference.plan.arenaBytes ? prepared : programs.inference),
     );
-    const apply = programs.apply?.map((prepared) =>
-      relocateGradients({ apply: prepared, shared: parameters.address, step: programs.training.plan, arenas }),
-    );
-    const applyArenas = apply?.map(arenaOf) ?? [];
+    const sources: Source[][] = training.map(({ plan }, t) => [{ plan, arena: arenas[t]! }]);
+    const updates = (programs.updates ?? []).map((phase) => {
+      const parts = phase.map((prepared, t) => {
+        const own = strategy.mode === "async" ? ownAccumulators(prepared, programs, t) : prepared;
+        const update = relocateInputs({ update: own, shared: parameters.address, sources });
+        return { prepared: update, arena: arenaOf(update) };
+      });
+      for (const [t, { prepared, arena }] of parts.entries()) sources[t]!.push({ plan: prepared.plan, arena });
+      return parts;
+    });
 
     const name = `${model.name}#${sessions++}`;
     const keys = {
       train: `${name}/train`,
-      score: `${name}/score`,
-      ...(apply === undefined ? {} : { update: `${name}/update` }),
+      score: { trained: `${name}/score`, ema: `${name}/score-ema` },
     };
+    const updateKeys = updates.map((_, phase) => `${name}/update/${phase}`);
     // Binding once here lets the provider choose its way for every shape; the threads then take the same ways.
     for (const prepared of [programs.training, programs.inference]) {
       bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address }).dispose();
@@ -116,7 +128,7 @@ export class Session {
     // A thread that has died, or was ended with its job, holds nothing.
     owned.defer(() =>
       pool
-        .all(() => ({ type: "release", keys: Object.values(keys) }))
+        .all(() => ({ type: "release", keys: [keys.train, ...Object.values(keys.score), ...updateKeys] }))
         .then(
           () => undefined,
           () => undefined,
@@ -126,15 +138,27 @@ export class Session {
     const place = { shared: parameters.address };
     const checkFinite = strategy.debug?.nan === true;
     const train = { ...common, ...place, key: keys.train, checkFinite };
-    await pool.all((t) => ({ ...train, prepared: training(t), arena: arenas[t]! }));
-    await pool.all((t) => ({ ...common, ...place, key: keys.score, prepared: programs.inference, arena: arenas[t]! }));
-    if (apply !== undefined && keys.update !== undefined) {
-      const key = keys.update;
-      await pool.all((t) => ({ ...common, key, checkFinite, prepared: apply[t]!, arena: applyArenas[t]!, shared: 0 }));
+    await pool.all((t) => ({ ...train, prepared: training[t]!, arena: arenas[t]! }));
+    const { trained, ema } = keys.score;
+    await pool.all((t) => ({ ...common, ...place, key: trained, prepared: programs.inference, arena: arenas[t]! }));
+    if (strategy.ema !== undefined) {
+      const prepared = withAverages(programs);
+      await pool.all((t) => ({ ...common, ...place, key: ema, prepared, arena: arenas[t]! }));
     }
-    const inputs = [programs.training, ...(apply ?? [])].flatMap(({ plan }) => Object.keys(plan.inputs));
+    for (const [phase, parts] of updates.entries()) {
+      const key = updateKeys[phase]!;
+      await pool.all((t) => ({ ...common, key, checkFinite, ...parts[t]!, shared: 0 }));
+    }
+    const applying = updates.flatMap((parts) => parts.map(({ prepared }) => prepared));
+    const inputs = [programs.training, ...applying].flatMap(({ plan }) => Object.keys(plan.inputs));
     const scalars = scalarInputs(new Set(inputs), optimizers);
-    return new Session(layout, { parameters, tables, keys, scalars, memory, memoryNote: note }, owned.move());
+    const merges = mergeHandles(parameters, layout.batch, threads, strategy);
+    const work = Array.from({ length: threads }, (_, t) => {
+      const merge = merges[t];
+      const { mode } = strategy;
+      return { mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
+    });
+    return new Session(layout, { parameters, tables, keys, updates: work, memory, memoryNote: note }, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */
@@ -160,13 +184,48 @@ export class Session {
   }
 }
 
+/** The step for a thread: its own accumulators and, after the first thread of mode `sync`, running statistics of its own. */
+function trainingOf(programs: ModelPrograms, thread: number, { mode }: Strategy): Prepared {
+  const own = ownAccumulators(programs.training, programs, thread);
+  return mode === "sync" && thread > 0 ? withOwnStatistics(own) : own;
+}
+
+function ownAccumulators(prepared: Prepared, { shared }: ModelPrograms, thread: number): Prepared {
+  const first = accumulatorName("", 0);
+  return redirect(prepared, shared.parameters, (name) =>
+    name.endsWith(first) ? accumulatorName(name.slice(0, -first.length), thread) : undefined,
+  );
+}
+
+/** The inference step over the moving averages of the weights. */
+function withAverages({ inference, shared, parameters }: ModelPrograms): Prepared {
+  return redirect(inference, shared.parameters, (name) =>
+    parameters[averageName(name)] === undefined ? undefined : averageName(name),
+  );
+}
+
+/** In mode `sync` the threads gather one group together, else each its own. */
+function mergeHandles(
+  parameters: ParameterStore,
+  batch: number,
+  threads: number,
+  { mode, gradientMerge: steps = 1 }: Strategy,
+): MergeHandle[] {
+  if (steps === 1) return [];
+  return Array.from({ length: threads }, (_, thread) => ({
+    steps,
+    rows: steps * batch * (mode === "sync" ? threads : 1),
+    progress: parameters.addressOf(progressName(mode === "sync" ? 0 : thread)),
+  }));
+}
+
 /** What the session of these programs will take. A thread trains or scores, never both: the two plans share its arena. */
 function memoryOf(
-  { training, inference, apply = [], parameters, shared }: ModelPrograms,
+  { training, inference, updates = [], parameters, shared }: ModelPrograms,
   threads: number,
 ): MemoryReport {
   const larger = training.plan.arenaBytes > inference.plan.arenaBytes ? training.plan : inference.plan;
-  const arenas = [...Array.from({ length: threads }, () => larger), ...apply.map(({ plan }) => plan)];
+  const arenas = [...Array.from({ length: threads }, () => larger), ...updates.flat().map(({ plan }) => plan)];
   return memoryReport({ parameters, shared, arenas });
 }
 

@@ -9,6 +9,28 @@ const strategySchema = z.strictObject({
    */
   mode: z.enum(["async", "sync"]).default("async"),
   /**
+   * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;
+   * `norm`: the gradient of each parameter; `globalNorm`: all gradients together, as PyTorch's `clip_grad_norm_`. The
+   * norms do not serve models with tables, whose batches have the gradients of a few rows.
+   */
+  clip: z
+    .union([
+      z.strictObject({ value: z.number().positive() }),
+      z.strictObject({ norm: z.number().positive() }),
+      z.strictObject({ globalNorm: z.number().positive() }),
+    ])
+    .optional(),
+  /**
+   * Steps whose gradients are gathered before the optimizer takes one: as large a batch in the memory of a small one. Rates
+   * count steps of the optimizer. The last group of an epoch may be smaller. Not for models with tables.
+   */
+  gradientMerge: z.number().int().min(1).optional(),
+  /**
+   * Decay of an exponential moving average of the dense weights, a ← ema·a + (1 − ema)·w after every step of the optimizer;
+   * evaluations and predictions take it with `weights: "ema"`.
+   */
+  ema: z.number().gt(0).lt(1).optional(),
+  /**
    * Keeps less of the forward pass and computes the rest again in the backward pass: less memory for more arithmetic, the
    * same numbers. `segments`: "auto" chooses by the sizes, a number cuts the model into so many parts, names of scopes
    * ("layer/3") are the parts themselves.

@@ -1,31 +1,38 @@
-// Mode `sync`: a thread applies its share of a step from the gradients that all threads left in their own arenas, and only
-// the first thread moves running statistics.
+// Programs that apply gradients read what all threads left in their own arenas; in mode `sync` only the first thread moves
+// running statistics.
 import { bytesOf, type Operand, type Plan, type Prepared } from "../engine/index.ts";
 import { replicaInput } from "../program/index.ts";
 
-export interface SyncOptions {
-  /** The program that applies this thread's share. */
-  readonly apply: Prepared;
+/** A plan that leaves something in its outputs, and the arena that a thread runs it in. */
+export interface Source {
+  readonly plan: Plan;
+  readonly arena: number;
+}
+
+export interface RelocateOptions {
+  /** The program that applies gradients. */
+  readonly update: Prepared;
   /** Address of the parameters. */
   readonly shared: number;
-  /** The step that left the gradients in its outputs, and each thread's arena for it. */
-  readonly step: Plan;
-  readonly arenas: readonly number[];
+  /** By replica: where the update's inputs come from. */
+  readonly sources: readonly (readonly Source[])[];
 }
 
 /**
- * Lets the inputs of an apply program be the outputs of the step in each thread's arena. The result is to be bound with
+ * Lets the inputs of an update be the outputs of what ran before it, in each thread's arena. The result is to be bound with
  * `shared` 0: its operands outside the arena have absolute addresses.
  */
-export function relocateGradients({ apply, shared, step, arenas }: SyncOptions): Prepared {
-  const { plan } = apply;
+export function relocateInputs({ update, shared, sources }: RelocateOptions): Prepared {
+  const { plan } = update;
   const places = new Map<string, Operand>();
-  for (const [name, output] of Object.entries(step.outputs)) {
-    for (const [replica, arena] of arenas.entries()) {
-      const placeholder = plan.inputs[replicaInput(name, replica)];
-      const base = output.space === "arena" ? arena : shared;
-      if (placeholder !== undefined)
-        places.set(keyOf(placeholder), { ...output, space: "shared", offset: base + output.offset });
+  for (const [replica, list] of sources.entries()) {
+    for (const { plan: source, arena } of list) {
+      for (const [name, output] of Object.entries(source.outputs)) {
+        const placeholder = plan.inputs[replicaInput(name, replica)];
+        const base = output.space === "arena" ? arena : shared;
+        if (placeholder !== undefined)
+          places.set(keyOf(placeholder), { ...output, space: "shared", offset: base + output.offset });
+      }
     }
   }
   const relocate = (operand: Operand): Operand => {
@@ -39,7 +46,7 @@ export function relocateGradients({ apply, shared, step, arenas }: SyncOptions):
     outputs: instruction.outputs.map(relocate),
   }));
   const end = Math.max(0, ...instructions.flatMap(({ inputs, outputs }) => [...inputs, ...outputs].map(endOf)));
-  return { ...apply, plan: { ...plan, instructions, sharedBytes: end } };
+  return { ...update, plan: { ...plan, instructions, sharedBytes: end } };
 }
 
 /**

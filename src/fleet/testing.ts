@@ -20,7 +20,7 @@ import {
 import { randomFrom } from "../program/testing.ts";
 import { columnsOf, layoutOf, Table } from "../table/index.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
-import type { OptimizerGroups } from "./model-programs.ts";
+import type { OptimizerGroups } from "./optimizer-groups.ts";
 import { initialise } from "./parameters.ts";
 import type { Trainer } from "./trainer.ts";
 

@@ -3,27 +3,35 @@ import { isDeepStrictEqual } from "node:util";
 import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
 import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
-import { adagrad, type Optimizer, parseOptimizer } from "../optim/index.ts";
+import { adagrad, type Optimizer } from "../optim/index.ts";
 import { runFit } from "./fit.ts";
 import { checkFitOptions, type FitOptions, type FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
-import type { OptimizerGroups } from "./model-programs.ts";
+import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
 import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { loadTrainer, saveTrainer } from "./saved-state.ts";
-import { Session } from "./session.ts";
+import { Session, type Weights } from "./session.ts";
 import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 
 export interface TrainerOptions {
   /**
-   * One optimizer for everything, or one by group: `default` and names of parameter groups or table fields, such as
-   * `{ default: optim.adagrad(), linear: optim.ftrl() }`. Default AdaGrad.
+   * One optimizer for everything, or one by group: `default`, and parameter groups, table fields or globs over names of
+   * parameters, such as `{ default: optim.adagrad(), linear: optim.ftrl() }`. Default AdaGrad.
    */
   readonly optimizer?: Optimizer | OptimizerGroups;
   readonly strategy?: StrategyOptions;
   /** Seed of start values, dropout and the order of data; default 1. */
   readonly seed?: number;
+}
+
+export interface ScoreOptions {
+  /**
+   * The weights as training has left them, or their moving averages where the strategy keeps some (tables and running
+   * statistics are the trained ones in either case). Default "trained".
+   */
+  readonly weights?: Weights;
 }
 
 const CLOSED = "closed";
@@ -67,14 +75,14 @@ export class Trainer {
   }
 
   /** Exact metrics over a dataset: log loss, AUC, calibration. */
-  evaluate(dataset: Dataset): Promise<BinaryMetrics> {
-    return this.#exclusive("evaluate", () => this.evaluateNow(dataset));
+  evaluate(dataset: Dataset, options: ScoreOptions = {}): Promise<BinaryMetrics> {
+    return this.#exclusive("evaluate", () => this.evaluateNow(dataset, options));
   }
 
   /** Probabilities of a dataset's rows, in the order of the files. */
-  async predict(dataset: Dataset): Promise<Float32Array> {
+  async predict(dataset: Dataset, options: ScoreOptions = {}): Promise<Float32Array> {
     const chunks: Float32Array[] = [];
-    for await (const chunk of this.predictions(dataset)) chunks.push(chunk);
+    for await (const chunk of this.predictions(dataset, options)) chunks.push(chunk);
     const all = new Float32Array(chunks.reduce((n, { length }) => n + length, 0));
     let at = 0;
     for (const chunk of chunks) {
@@ -85,9 +93,10 @@ export class Trainer {
   }
 
   /** As `predict`, in pieces as they come. */
-  async *predictions(dataset: Dataset): AsyncGenerator<Float32Array> {
+  async *predictions(dataset: Dataset, options: ScoreOptions = {}): AsyncGenerator<Float32Array> {
     this.#begin("predict");
     try {
+      const weights = this.#weights(options);
       const session = await this.session(dataset.layout);
       const { heap, pool } = this.job;
       const { shuffle: _, ...spec } = dataset.spec;
@@ -98,7 +107,7 @@ export class Trainer {
           pool.all(
             () => ({
               type: "score",
-              key: session.keys.score,
+              key: session.keys.score[weights],
               queue: pipeline.handle,
               batch: session.layout.batch,
               columns: session.columns,
@@ -149,7 +158,8 @@ export class Trainer {
   }
 
   /** `evaluate` within `fit`, which has the threads to itself. */
-  async evaluateNow(dataset: Dataset): Promise<BinaryMetrics> {
+  async evaluateNow(dataset: Dataset, options: ScoreOptions = {}): Promise<BinaryMetrics> {
+    const weights = this.#weights(options);
     const session = await this.session(dataset.layout);
     const { heap, pool } = this.job;
     const pipeline = await openPipeline(heap, dataset, { trainers: pool.size });
@@ -158,7 +168,7 @@ export class Trainer {
       await pool.all(
         () => ({
           type: "score",
-          key: session.keys.score,
+          key: session.keys.score[weights],
           queue: pipeline.handle,
           batch: session.layout.batch,
           columns: session.columns,
@@ -195,6 +205,16 @@ export class Trainer {
     return this.#session;
   }
 
+  #weights({ weights = "trained", ...unknown }: ScoreOptions): Weights {
+    const [wrong] = Object.keys(unknown);
+    if (wrong !== undefined) throw new TypeError(`unknown option "${wrong}"; allowed: weights`);
+    if (weights !== "trained" && weights !== "ema")
+      throw new TypeError(`weights must be "trained" or "ema", got ${JSON.stringify(weights)}`);
+    if (weights === "ema" && this.strategy.ema === undefined)
+      throw new TypeError('weights: "ema" needs the moving averages that strategy: { ema: 0.999 } keeps');
+    return weights;
+  }
+
   #begin(what: string): void {
     if (this.#busy === CLOSED) throw new Error(`${what}: this trainer is closed; make a new one`);
     if (this.#busy !== undefined) throw new Error(`${what}: this trainer is busy with ${this.#busy}; await it first`);
@@ -217,12 +237,4 @@ export class Trainer {
       this.#busy = undefined;
     }
   }
-}
-
-function optimizerGroups(optimizer: Optimizer | OptimizerGroups): OptimizerGroups {
-  if ("name" in optimizer && typeof optimizer.name === "string") return { default: parseOptimizer(optimizer) };
-  const groups = Object.entries(optimizer as OptimizerGroups).map(([group, value]) => [group, parseOptimizer(value)]);
-  const result = Object.fromEntries(groups) as OptimizerGroups;
-  if (result.default === undefined) throw new TypeError("trainer: optimizer groups need one called `default`");
-  return result;
 }

@@ -51,6 +51,11 @@ export const replicaInput = (output: string, replica: number): string => `${outp
 /** Name of the parameter in which replica r gathers the gradients of a parameter. */
 export const accumulatorName = (parameter: string, replica: number): string => `${parameter}/merged#${replica}`;
 
+/** Name of the parameter that has the steps and the rows which replica r has gathered; whoever runs the steps counts. */
+export const progressName = (replica: number): string => accumulatorName("progress", replica);
+
+const gatheredState = { trainable: false, group: "merged" } as const;
+
 /** The input of an apply program that gathered gradients are multiplied by. */
 export const MERGE_SCALE = "mergeScale";
 
@@ -78,6 +83,7 @@ export function deferUpdates(
       const [own] = accumulators(step, differentiated, name, mergeReplicas);
       step.emit("update", [own!, gradients[name]!], { exprs: [add(input(0), input(1))], targets: [0] });
     }
+    for (let r = 0; r < mergeReplicas; r++) step.parameter(progressName(r), [2], { kind: "zeros" }, gatheredState);
   }
   for (const [table, list] of Object.entries(contributions)) {
     for (const [i, rows] of lookupsOf(list).entries()) step.output(`rows:${table}/${i}`, rows);
@@ -107,7 +113,7 @@ function accumulators(
 ): readonly ValueId[] {
   const { shape } = program.values[program.parameters[name]!.value]!;
   return Array.from({ length: replicas }, (_, replica) =>
-    builder.parameter(accumulatorName(name, replica), shape, { kind: "zeros" }, { trainable: false, group: "merged" }),
+    builder.parameter(accumulatorName(name, replica), shape, { kind: "zeros" }, gatheredState),
   );
 }
 

@@ -1,0 +1,87 @@
+// What a trainer thread has while it lives: its number, the heap, and the plans that it has bound.
+import { workerData } from "node:worker_threads";
+import { bind, type Executable, type Prepared } from "../engine/index.ts";
+import { attachProvider } from "../engine/providers/index.ts";
+import { Heap } from "../memory/index.ts";
+import { Table } from "../table/index.ts";
+import type { BindRequest, TrainRequest, WorkerData } from "./protocol.ts";
+
+export interface Bound {
+  readonly prepared: Prepared;
+  readonly arena: number;
+  readonly executable: Executable;
+}
+
+const born = workerData as WorkerData;
+/** Which of the job's threads this is, from 0, and how many there are. */
+export const { thread, threads } = born;
+export const heap = Heap.attach(born.memory);
+const plans = new Map<string, Bound>();
+
+export function bindPlan({
+  key,
+  prepared,
+  provider: description,
+  arena,
+  shared,
+  tables: handles,
+  checkFinite = false,
+}: BindRequest): void {
+  const provider = attachProvider(heap, description);
+  const attached = Object.fromEntries(
+    Object.entries(handles).map(([name, handle]) => [name, Table.attach(heap, handle)]),
+  );
+  plans.set(key, {
+    prepared,
+    arena,
+    executable: bind(prepared, {
+      heap,
+      provider,
+      arena,
+      shared,
+      tables: attached,
+      ...(checkFinite ? { checkFinite } : {}),
+    }),
+  });
+}
+
+export function release(keys: readonly string[]): void {
+  for (const key of keys) {
+    plans.get(key)?.executable.dispose();
+    plans.delete(key);
+  }
+}
+
+export function planOf(key: string): Bound {
+  const bound = plans.get(key);
+  if (bound === undefined) throw new Error(`trainer thread ${thread} has no plan "${key}"`);
+  return bound;
+}
+
+/** Address of a named input or output of a bound plan. */
+export function address({ prepared: { plan }, arena }: Bound, kind: "inputs" | "outputs", name: string): number {
+  const operand = plan[kind][name];
+  if (operand === undefined) throw new Error(`the plan has no ${kind.slice(0, -1)} "${name}"`);
+  return arena + operand.offset;
+}
+
+/** Copies the columns of a slot to where the plan reads them. */
+export function columnCopier(bound: Bound, columns: TrainRequest["columns"]): (slot: number) => void {
+  const bytes = heap.u8(0, heap.capacity);
+  const copies = columns.map(({ input, offset, bytes: length }) => ({
+    to: address(bound, "inputs", input),
+    offset,
+    length,
+  }));
+  return (slot) => {
+    for (const { to, offset, length } of copies) bytes.copyWithin(to, slot + offset, slot + offset + length);
+  };
+}
+
+/** Fills the inputs with padding: weight 0, no features. */
+export function columnClearer(bound: Bound, columns: TrainRequest["columns"]): () => void {
+  const views = columns.map(({ input, bytes }) => heap.u8(address(bound, "inputs", input), bytes));
+  return () => {
+    for (const view of views) view.fill(0);
+  };
+}

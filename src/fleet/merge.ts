@@ -1,0 +1,63 @@
+// Gradient merge in a trainer thread: how many steps and rows it has gathered since the optimizer's last step.
+import type { Heap } from "../memory/index.ts";
+
+/** What a thread needs to know, as plain data. */
+export interface MergeHandle {
+  /** Steps to gather. */
+  readonly steps: number;
+  /** Rows of so many full steps: what a step's losses are divided by. */
+  readonly rows: number;
+  /** Address of two f32 numbers, steps and rows gathered so far; of all threads in mode `sync`, else of this one. */
+  readonly progress: number;
+}
+
+export class MergeProgress {
+  /** Rows that a full group has. */
+  readonly fullRows: number;
+  readonly #full: number;
+  readonly #cell: Float32Array;
+  /** Own numbers: in mode `sync` every thread counts for itself and the first one writes. */
+  readonly #writes: boolean;
+  #steps: number;
+  #rows: number;
+
+  constructor(heap: Heap, { steps, rows, progress }: MergeHandle, writes: boolean) {
+    this.#full = steps;
+    this.fullRows = rows;
+    this.#cell = heap.f32(progress, 2);
+    this.#writes = writes;
+    this.#steps = this.#cell[0]!;
+    this.#rows = this.#cell[1]!;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Counts a step; true when the optimizer is to take one. */
+  add(rows: number): boolean {
+    this.#set(this.#steps + 1, this.#rows + rows);
+    return this.#steps >= this.#full;
+  }
+
+  clear(): void {
+    this.#set(0, 0);
+  }
+
+  /** A number for each step that does not repeat, given the optimizer's steps so far: for random numbers. */
+  seedStep(step: number): number {
+    return step * this.#full + this.#steps;
+  }
+
+  #set(steps: number, rows: number): void {
+    this.#steps = steps;
+    this.#rows = rows;
+    if (!this.#writes) return;
+    this.#cell[0] = steps;
+    this.#cell[1] = rows;
+  }
+}

@@ -1,0 +1,168 @@
+// Training in a trainer thread, until its queue ends. Inside the loops nothing is allocated and nothing is computed by
+// JavaScript but the step's scalars.
+import { BatchQueue } from "../data/index.ts";
+import { formatProfile, NonFiniteError } from "../engine/index.ts";
+import type { Barrier } from "../memory/index.ts";
+import { WindowStats } from "../metrics/index.ts";
+import { scalarAt } from "../optim/index.ts";
+import { MERGE_SCALE } from "../program/index.ts";
+import { address, type Bound, columnClearer, columnCopier, heap, planOf, thread, threads } from "./bound-plans.ts";
+import { Control } from "./control.ts";
+import { MergeProgress } from "./merge.ts";
+import type { FlushRequest, TrainRequest } from "./protocol.ts";
+
+const LOSS_SCALE = "scalar:lossScale";
+const MERGED = `scalar:${MERGE_SCALE}`;
+
+/** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
+function stepInputs(bound: Bound, request: TrainRequest | FlushRequest): (step: number, rows: number) => void {
+  const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
+  const cell = (name: string): Float32Array => heap.f32(address(bound, "inputs", name), 1);
+  const scalars = request.scalars
+    .filter(({ input }) => has(input))
+    .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
+  const lossScale = has(LOSS_SCALE) ? cell(LOSS_SCALE) : undefined;
+  const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
+  const fullRows = request.merge?.rows ?? 0;
+  const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
+  return (step, rows) => {
+    for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
+    if (lossScale !== undefined) lossScale[0] = rows > 0 ? 1 / rows : 0;
+    if (mergeScale !== undefined) mergeScale[0] = fullRows / rows;
+    // Threads of mode `sync` share a step, so the thread is part of the seed.
+    if (seed !== undefined)
+      seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(thread, 0xc2b2ae35);
+  };
+}
+
+/** Runs step `step`, counted from 0, and says which one (counted from 1) it was where a number of it is not finite. */
+function runStep(run: () => void, step: number, rank: number): void {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof NonFiniteError)
+      throw new Error(`step ${step + 1}, rank ${rank}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/** Waits for the other threads. @throws when one of them failed */
+function meet(barrier: Barrier): void {
+  if (!barrier.wait()) throw new Error("another trainer thread failed");
+}
+
+/** Runs what is to happen in step with the other threads; lets none of them wait for a thread that failed. */
+function together<T>(barrier: Barrier, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    barrier.stop();
+    throw error;
+  }
+}
+
+/** Applies the gradients that steps of so many rows have left. Threads of mode `sync` begin each phase together. */
+function updater(request: TrainRequest | FlushRequest, barrier: Barrier): (step: number, rows: number) => void {
+  const phases = request.updateKeys.map((key) => {
+    const bound = planOf(key);
+    return { run: bound.executable.run, setInputs: stepInputs(bound, request) };
+  });
+  return (step, rows) => {
+    for (let i = 0; i < phases.length; i++) {
+      if (request.mode === "sync") meet(barrier);
+      phases[i]!.setInputs(step, rows);
+      runStep(phases[i]!.run, step, request.rank);
+    }
+  };
+}
+
+const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgress | undefined =>
+  merge === undefined ? undefined : new MergeProgress(heap, merge, mode === "async" || thread === 0);
+
+/** Trains until the queue ends. */
+export function train(request: TrainRequest): unknown {
+  const bound = planOf(request.key);
+  const queue = BatchQueue.attach(heap, request.queue, thread);
+  const control = Control.attach(heap, request.control, threads);
+  const stats = WindowStats.attach(heap, request.stats).recorder(thread);
+  const copy = columnCopier(bound, request.columns);
+  const setInputs = stepInputs(bound, request);
+  const output = (name: string): number => address(bound, "outputs", name);
+  const logits = output("logits");
+  const labels = address(bound, "inputs", "label");
+  const weights = address(bound, "inputs", "weight");
+  const { executable } = bound;
+  const run = request.profile === true ? executable.runProfiled : executable.run;
+  const barrier = control.barrier();
+  const update = updater(request, barrier);
+  const merge = mergeProgress(request);
+  let steps = 0;
+  const forward = (step: number, rows: number): void => {
+    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.fullRows);
+    runStep(run, step, request.rank);
+    stats.record(logits, labels, weights, 0, request.batch);
+    steps++;
+  };
+
+  if (request.mode === "async") {
+    for (let slot = queue.next(); slot > 0; slot = queue.next()) {
+      const rows = queue.rows;
+      copy(slot);
+      queue.release();
+      if (merge === undefined) {
+        forward(control.nextStep(), rows);
+        continue;
+      }
+      forward(control.step, rows);
+      if (!merge.add(rows)) continue;
+      update(control.nextStep(), merge.rows);
+      merge.clear();
+    }
+  } else {
+    const clear = columnClearer(bound, request.columns);
+    together(barrier, () => {
+      for (let step = control.step; ; ) {
+        const slot = queue.next();
+        control.setRows(thread, slot > 0 ? queue.rows : 0);
+        if (slot > 0) {
+          copy(slot);
+          queue.release();
+        } else clear();
+        // Everyone has a batch or none, and everyone has applied the step before.
+        meet(barrier);
+        const total = control.totalRows();
+        if (total === 0) break;
+        forward(step, total);
+        if (merge?.add(total) === false) {
+          // Everyone has read the numbers of rows.
+          meet(barrier);
+          continue;
+        }
+        // Once every thread's gradients are there, each applies its own share of the parameters.
+        update(step, merge?.rows ?? total);
+        merge?.clear();
+        step++;
+        if (thread === 0) control.step = step;
+      }
+    });
+  }
+  return { steps, ...(request.profile === true ? { profile: formatProfile(executable.profile()) } : {}) };
+}
+
+/** Applies what was gathered for a group that is not full. */
+export function flush(request: FlushRequest): void {
+  const control = Control.attach(heap, request.control, threads);
+  const barrier = control.barrier();
+  const update = updater(request, barrier);
+  const merge = mergeProgress(request);
+  if (merge === undefined || merge.steps === 0) return;
+  if (request.mode === "async") update(control.nextStep(), merge.rows);
+  else {
+    together(barrier, () => {
+      const { step } = control;
+      update(step, merge.rows);
+      if (thread === 0) control.step = step + 1;
+    });
+  }
+  merge.clear();
+}
