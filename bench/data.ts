@@ -96,7 +96,7 @@ async function timed<T>(work: () => Promise<T> | T): Promise<{ result: T; second
 
 /** MB/s over text in memory: the fastest of many passes, as another process may take the core in any one. */
 function kernelSpeed(heap: Heap, dataset: Dataset, path: string, quick: boolean): number {
-  const { spec, layout } = dataset;
+  const { fileSpec: spec, layout } = dataset;
   const parser = new CriteoParser(heap, spec as CriteoSpec, layout);
   const text = readFileSync(path).subarray(0, HOT_BYTES);
   const length = text.lastIndexOf(10) + 1;
@@ -120,7 +120,7 @@ function kernelSpeed(heap: Heap, dataset: Dataset, path: string, quick: boolean)
  * files, as another process may take the core in any one. `total`: of a file that is one piece.
  */
 async function decodeRate(heap: Heap, dataset: Dataset, total = 0): Promise<number> {
-  const { spec, layout } = dataset;
+  const { fileSpec: spec, layout } = dataset;
   const files = expandPatterns(spec.patterns).map((path) => inspect(path, spec));
   const decoder = (await decoderOf(spec.format))(heap, spec, layout, () => undefined);
   const slot = heap.alloc(layout.bytes);

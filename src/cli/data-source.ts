@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { gunzipSync, constants as zlib } from "node:zlib";
-import { type CsvOptions, csv, Dataset, type DatasetSpec, expandPatterns, inspect, splitLine } from "../data/index.ts";
+import { type CsvOptions, csv, Dataset, expandPatterns, type FileSpec, inspect, splitLine } from "../data/index.ts";
 import type { Format } from "./common-options.ts";
 import { UsageError } from "./usage.ts";
 
@@ -48,7 +48,7 @@ export function datasetOf(patterns: readonly string[], options: DataOptions): Da
  * Other files read as the files of `spec` were: same schema, buckets and batch, all rows; bad lines fail. Data with a
  * schema may be CSV or Parquet, whichever `spec` was.
  */
-export function sameKindOfData(spec: DatasetSpec, patterns: readonly string[], changes: DataOptions = {}): Dataset {
+export function sameKindOfData(spec: FileSpec, patterns: readonly string[], changes: DataOptions = {}): Dataset {
   const { where: _where, shard: _shard, shuffle: _shuffle, ...same } = spec;
   const { onBadLine: _onBadLine, ...kept } = { onBadLine: "fail", ...same };
   const { format: given, ...reading } = withoutUndefined(changes);
@@ -84,7 +84,7 @@ export function detectFormat(path: string, hasSchema: boolean): Format {
 }
 
 /** @throws UsageError when rows have no labels */
-export function requireLabels({ spec }: Dataset): void {
+export function requireLabels({ fileSpec: spec }: Dataset): void {
   if (spec.format !== "criteo") {
     if (spec.schema.label !== undefined) return;
     throw new UsageError('--schema: labels are needed, as in "label": { "column": "clicked" }');
@@ -101,7 +101,7 @@ const isUnlabelled = (path: string): boolean => firstLine(headOf(path)).split("\
  * All rows of a file in their order, with or without labels. A line that cannot be parsed ends the reading: a prediction
  * would be missing.
  */
-export function unlabelled({ spec }: Dataset, path: string): Dataset {
+export function unlabelled({ fileSpec: spec }: Dataset, path: string): Dataset {
   const { shuffle: _, ...kept } = spec;
   const common = { ...kept, where: [], order: "file" } as const;
   if (common.format === "criteo") {
@@ -167,7 +167,7 @@ function readSchema(path: string): CsvOptions {
 
 function missingSchema(path: string, format: "csv" | "parquet"): never {
   const probe = format === "csv" ? { ...delimiterOf(path), schema: {} } : { schema: {} };
-  const { columns } = inspect(path, Dataset.from({ format, patterns: path, ...probe }).spec);
+  const { columns } = inspect(path, Dataset.from({ format, patterns: path, ...probe }).fileSpec);
   throw new UsageError(
     `${format === "csv" ? "CSV" : "Parquet"} data needs a schema that says what its columns mean: --schema FILE.json\n` +
       `columns of ${shown(path)}${format === "csv" ? ", by its first line" : ""}: ${columns.join(", ")}\n` +

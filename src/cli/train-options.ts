@@ -94,7 +94,7 @@ function split(whole: Dataset, flags: TrainFlags): { data: Dataset; validation?:
   }
   const bad = flags.onBadLine === undefined ? {} : { onBadLine: flags.onBadLine };
   if (validation !== undefined) {
-    const held = sameKindOfData(whole.spec, validation, bad);
+    const held = sameKindOfData(whole.fileSpec, validation, bad);
     requireLabels(held);
     return { data: whole, validation: held };
   }

@@ -1,5 +1,12 @@
 // Datasets: what to read and how, as a value. Nothing is opened before a pipeline is.
-import { type BatchLayout, batchLayout, CRITEO_CATEGORICAL, CRITEO_DENSE, type FeatureWidths } from "./layout.ts";
+import {
+  type BatchLayout,
+  batchLayout,
+  CRITEO_CATEGORICAL,
+  CRITEO_DENSE,
+  type FeatureWidths,
+  layoutOf,
+} from "./layout.ts";
 import { parseOptions } from "./options.ts";
 import type { WhereInput } from "./schema.ts";
 import {
@@ -8,9 +15,13 @@ import {
   criteoOptions,
   csvOptions,
   type DatasetSpec,
+  type FileSpec,
   type ParquetOptions,
   parquetOptions,
   specSchema,
+  type TensorOptions,
+  type TensorSpec,
+  tensorOptions,
 } from "./spec.ts";
 
 export class Dataset {
@@ -20,7 +31,14 @@ export class Dataset {
 
   private constructor(spec: DatasetSpec) {
     this.spec = spec;
-    this.layout = batchLayout(spec.batch, featureWidths(spec));
+    this.layout =
+      spec.format === "tensors" ? layoutOf(spec.batch, spec.columns) : batchLayout(spec.batch, featureWidths(spec));
+  }
+
+  /** The spec of data in files. @throws TypeError for columns in memory */
+  get fileSpec(): FileSpec {
+    if (this.spec.format !== "tensors") return this.spec;
+    throw new TypeError("this dataset lies in memory; files are needed here");
   }
 
   /** A dataset from its spec, also one written by another process. @throws TypeError when the spec is not valid. */
@@ -42,12 +60,17 @@ export class Dataset {
   }
 
   /** The same data with other reading options. */
-  with(changes: Partial<Pick<DatasetSpec, "batch" | "order" | "readers" | "shuffle" | "shuffleWindow">>): Dataset {
+  with(
+    changes: Partial<Pick<DatasetSpec, "batch" | "order" | "shuffle">> & {
+      readonly readers?: number;
+      readonly shuffleWindow?: number;
+    },
+  ): Dataset {
     return Dataset.from({ ...this.spec, ...changes });
   }
 }
 
-function featureWidths(spec: DatasetSpec): FeatureWidths {
+function featureWidths(spec: FileSpec): FeatureWidths {
   if (spec.format === "criteo") return { dense: CRITEO_DENSE, categorical: CRITEO_CATEGORICAL, bags: {} };
   const { dense, categorical, bags } = spec.schema;
   const widths = Object.entries(bags).map(([name, bag]) => [name, bag.max] as const);
@@ -71,4 +94,47 @@ export function csv(patterns: string | readonly string[], options: CsvOptions): 
 /** Parquet files with a schema. @param patterns file names or globs */
 export function parquet(patterns: string | readonly string[], options: ParquetOptions): Dataset {
   return Dataset.from({ format: "parquet", patterns, ...parseOptions(parquetOptions, options, "data.parquet") });
+}
+
+/** A column in memory: numbers of all rows one after the other, and their shape [rows, ..]. */
+export interface TensorColumn {
+  readonly data: Float32Array | Int32Array | Uint32Array | Uint8Array;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Rows in memory, copied once to where all readers see them. Columns keep their names, types (f32, i32, u32, u8) and
+ * shapes; models of a task want one called `label`.
+ * @throws TypeError when columns differ in their number of rows, or data does not fill its shape
+ * @example data.tensors({ image: { data: pixels, shape: [60000, 28, 28, 1] }, label: { data: digits, shape: [60000] } })
+ */
+export function tensors(columns: Readonly<Record<string, TensorColumn>>, options: TensorOptions = {}): Dataset {
+  const parsed = parseOptions(tensorOptions, options, "data.tensors");
+  const entries = Object.entries(columns);
+  const rows = entries[0]?.[1].shape[0];
+  if (rows === undefined) throw new TypeError("data.tensors: give at least one column, of shape [rows, ..]");
+  return Dataset.from({
+    format: "tensors",
+    ...parsed,
+    rows,
+    columns: entries.map(([name, { data, shape }]) => {
+      const size = shape.reduce((a, b) => a * b, 1);
+      if (name === "weight") throw new TypeError('data.tensors: "weight" is the name of the column that marks padding');
+      if (data.length !== size) {
+        throw new TypeError(`data.tensors: column ${name} has ${data.length} numbers, its shape is [${shape}]`);
+      }
+      if (shape[0] !== rows) {
+        throw new TypeError(`data.tensors: column ${name} has ${shape[0]} rows, ${entries[0]![0]} has ${rows}`);
+      }
+      const shared = new SharedArrayBuffer(data.byteLength);
+      new Uint8Array(shared).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      return { name, dtype: dtypeOf(data), shape: shape.slice(1), data: shared };
+    }),
+  });
+}
+
+function dtypeOf(data: TensorColumn["data"]): TensorSpec["columns"][number]["dtype"] {
+  if (data instanceof Float32Array) return "f32";
+  if (data instanceof Int32Array) return "i32";
+  return data instanceof Uint32Array ? "u32" : "u8";
 }

@@ -47,6 +47,8 @@ export async function decoderOf(format: DatasetSpec["format"]): Promise<NewDecod
       return (await import("./csv-decoder.ts")).newCsvDecoder;
     case "parquet":
       return (await import("./parquet-decoder.ts")).newParquetDecoder;
+    case "tensors":
+      return (await import("./tensor-decoder.ts")).newTensorDecoder;
     default:
       throw new Error(`no decoder for format "${format satisfies never}"`);
   }

@@ -5,7 +5,7 @@ import { readHeader } from "./csv-header.ts";
 import { DataError } from "./errors.ts";
 import { readFooter } from "./parquet-file.ts";
 import { sourceColumns } from "./schema.ts";
-import type { CsvSpec, DatasetSpec, ParquetSpec } from "./spec.ts";
+import type { CsvSpec, FileSpec, ParquetSpec, TensorSpec } from "./spec.ts";
 
 /** Plain data, sent to readers. */
 export interface DataFile {
@@ -40,8 +40,14 @@ export function expandPatterns(patterns: readonly string[]): string[] {
   return [...paths].sort();
 }
 
+/** Columns in memory, as if they were one file of rows. */
+export function memoryFile({ rows, columns }: TensorSpec): DataFile {
+  const bytes = columns.reduce((sum, { data }) => sum + data.byteLength, 0);
+  return { path: "memory", bytes, gzip: false, start: 0, end: rows, columns: [], rowGroups: [0] };
+}
+
 /** @throws DataError when the file is not of the dataset's format or lacks a column. */
-export function inspect(path: string, spec: DatasetSpec): DataFile {
+export function inspect(path: string, spec: FileSpec): DataFile {
   const bytes = statSync(path).size;
   const head = readHead(path, bytes);
   const gzip = head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b;

@@ -4,7 +4,7 @@ import { bytesOf, type DType } from "../engine/plan.ts";
 export interface BatchColumn {
   readonly name: string;
   readonly dtype: DType;
-  /** [batch] for `label` and `weight`, [batch, width] for the others. */
+  /** [batch, ..]: [batch] for `weight`. */
   readonly shape: readonly number[];
   /** Elements a row. */
   readonly width: number;
@@ -37,18 +37,33 @@ export const alignUp = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) *
 
 /** `label` f32 [B], `weight` f32 [B], then `dense` f32 [B, n], `categorical` u64 [B, n] and a u64 [B, max] for each bag. */
 export function batchLayout(batch: number, widths: FeatureWidths): BatchLayout {
+  const columns: RowColumn[] = [{ name: "label", dtype: "f32", shape: [] }];
+  if (widths.dense > 0) columns.push({ name: "dense", dtype: "f32", shape: [widths.dense] });
+  if (widths.categorical > 0) columns.push({ name: "categorical", dtype: "u64", shape: [widths.categorical] });
+  for (const [name, max] of Object.entries(widths.bags)) columns.push({ name, dtype: "u64", shape: [max] });
+  return layoutOf(batch, columns);
+}
+
+/** A column by the type and shape of its rows. */
+export interface RowColumn {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** Columns one after the other, `weight` f32 [B] after the first. */
+export function layoutOf(batch: number, rows: readonly RowColumn[]): BatchLayout {
   const columns: BatchColumn[] = [];
   let offset = 0;
-  const add = (name: string, dtype: DType, shape: readonly number[]): void => {
-    const width = shape[1] ?? 1;
-    columns.push({ name, dtype, shape, width, offset });
+  const add = ({ name, dtype, shape }: RowColumn): void => {
+    const width = shape.reduce((a, b) => a * b, 1);
+    columns.push({ name, dtype, shape: [batch, ...shape], width, offset });
     offset += alignUp(batch * width * bytesOf[dtype]);
   };
-  add("label", "f32", [batch]);
-  add("weight", "f32", [batch]);
-  if (widths.dense > 0) add("dense", "f32", [batch, widths.dense]);
-  if (widths.categorical > 0) add("categorical", "u64", [batch, widths.categorical]);
-  for (const [name, max] of Object.entries(widths.bags)) add(name, "u64", [batch, max]);
+  for (const [i, column] of rows.entries()) {
+    add(column);
+    if (i === 0) add({ name: "weight", dtype: "f32", shape: [] });
+  }
   return { batch, columns, bytes: offset };
 }
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { z } from "zod";
 import type { Heap } from "../memory/index.ts";
 import type { Dataset } from "./dataset.ts";
-import { type DataFile, expandPatterns, inspect } from "./files.ts";
+import { type DataFile, expandPatterns, inspect, memoryFile } from "./files.ts";
 import type { BatchLayout } from "./layout.ts";
 import { parseOptions } from "./options.ts";
 import { ReaderPool } from "./reader-pool.ts";
@@ -120,7 +120,8 @@ export async function openPipeline(heap: Heap, dataset: Dataset, options: Pipeli
   }
   const mixed = mixEpoch(seed, chosen.epoch);
   return new ReaderPool(heap, rings, {
-    spec,
+    // Rows in memory are mixed as a whole, by their decoder.
+    spec: spec.format === "tensors" && mixed !== undefined ? { ...spec, shuffle: mixed } : spec,
     files,
     units,
     rowsBefore: chosen.resume?.rows ?? 0,
@@ -129,12 +130,23 @@ export async function openPipeline(heap: Heap, dataset: Dataset, options: Pipeli
 }
 
 function freshWork(spec: DatasetSpec, seed: number | undefined): { files: DataFile[]; units: FileRange[] } {
+  if (spec.format === "tensors") {
+    const files = [memoryFile(spec)];
+    return { files, units: planUnits(files, spec, undefined) };
+  }
   const files = expandPatterns(spec.patterns).map((path) => inspect(path, spec));
   return { files, units: planUnits(files, spec, seed) };
 }
 
 function resumeWork(state: PipelineState, spec: DatasetSpec): { files: DataFile[]; units: FileRange[] } {
   const files = state.files.map(({ path, bytes }) => {
+    if (spec.format === "tensors") {
+      const file = memoryFile(spec);
+      if (file.bytes === bytes) return file;
+      throw new Error(
+        `cannot resume: the columns had ${bytes} bytes when they were being read and have ${file.bytes} now`,
+      );
+    }
     if (!existsSync(path)) throw new Error(`cannot resume: ${path}, which was being read, is gone`);
     const file = inspect(path, spec);
     if (file.bytes === bytes) return file;

@@ -101,7 +101,8 @@ export class ReaderPool implements Pipeline {
     if (this.#last !== undefined) return this.#last.progress;
     const { files, units, rowsBefore, spec } = this.#work;
     const rows = rowsBefore + this.#sum(READER_ROWS);
-    const exact = spec.format === "parquet" && spec.where.every((filter) => "rows" in filter);
+    const exact =
+      (spec.format === "parquet" || spec.format === "tensors") && spec.where.every((filter) => "rows" in filter);
     const bytesLeft = units.reduce((sum, unit) => sum + unitBytes(unit, files), 0);
     const read = Math.min(bytesLeft, this.#sum(READER_BYTES));
     const rowsLeft = exact

@@ -114,6 +114,8 @@ export class Reader {
       if (window.left === 0) await this.#fillWindow(window);
       rows = window.take(address);
     }
+    const { spec, handle } = this.#work;
+    if (spec.format === "tensors" && spec.lastBatch === "drop" && rows < handle.layout.batch) rows = 0;
     this.#stats[READER_ROWS]! += rows;
     this.#publish(slot, rows);
     return rows > 0;
@@ -245,7 +247,8 @@ export class Reader {
 
   #onBadLine(line: BadLine): void {
     const { spec } = this.#work;
-    if (spec.format === "parquet" || spec.onBadLine === "fail") throw new BadLineError(line);
+    if (spec.format === "parquet" || spec.format === "tensors" || spec.onBadLine === "fail")
+      throw new BadLineError(line);
     this.#stats[READER_BAD_LINES]!++;
     if (this.#stats[READER_BAD_LINES]! <= REPORTED_LINES) {
       this.#badLines.push({ file: this.#work.files[this.#unit!.file]!, line });

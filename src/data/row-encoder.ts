@@ -51,7 +51,7 @@ export class RowEncoder {
 
   /** @param columns of CSV lines whose files have a header: the names in the order of the lines */
   static create(heap: Heap, dataset: Dataset, columns?: readonly string[]): RowEncoder {
-    const { spec, layout } = dataset;
+    const { fileSpec: spec, layout } = dataset;
     if (spec.format === "criteo") return new RowEncoder(heap, layout, new CriteoRows(heap, spec, layout));
     const names = columns ?? (spec.format === "csv" ? spec.columns : undefined);
     return new RowEncoder(heap, layout, new TableRows(heap, spec, layout, names));

@@ -72,18 +72,51 @@ export const csvOptions = z
   });
 export const parquetOptions = z.strictObject({ ...common, schema: schemaSchema });
 
+/** Columns in memory: what `data.tensors` makes of its arguments. */
+const tensorColumn = z.strictObject({
+  name: z.string().min(1),
+  dtype: z.enum(["f32", "i32", "u32", "u8"]),
+  /** Of a row. */
+  shape: z.array(z.int().min(1)),
+  /** Row after row; shared, so that readers need no copy. */
+  data: z.instanceof(SharedArrayBuffer),
+});
+
+export const tensorOptions = z.strictObject({
+  batch: common.batch,
+  /** Seed of the order of the rows, another one each epoch; without it: the order given. */
+  shuffle: common.shuffle,
+  /** What becomes of rows that do not fill a batch: padded with rows of weight 0, or left out. */
+  lastBatch: z.enum(["pad", "drop"]).default("pad"),
+});
+
 export const specSchema = z.discriminatedUnion("format", [
   z.strictObject({ format: z.literal("criteo"), ...criteoOptions.shape, ...kept }),
   z.strictObject({ format: z.literal("csv"), ...csvOptions.shape, ...kept }),
   z.strictObject({ format: z.literal("parquet"), ...parquetOptions.shape, ...kept }),
+  z.strictObject({
+    format: z.literal("tensors"),
+    ...tensorOptions.shape,
+    ...kept,
+    patterns: z.tuple([]).default([]),
+    order: common.order,
+    readers: z.literal(1).default(1),
+    shuffleWindow: z.literal(0).default(0),
+    rows: z.int().min(0),
+    columns: z.array(tensorColumn).min(1),
+  }),
 ]);
 
 export type CriteoOptions = z.input<typeof criteoOptions>;
 export type CsvOptions = z.input<typeof csvOptions>;
 export type ParquetOptions = z.input<typeof parquetOptions>;
+export type TensorOptions = z.input<typeof tensorOptions>;
 export type DatasetSpec = z.output<typeof specSchema>;
 export type CriteoSpec = Extract<DatasetSpec, { format: "criteo" }>;
 export type CsvSpec = Extract<DatasetSpec, { format: "csv" }>;
 export type ParquetSpec = Extract<DatasetSpec, { format: "parquet" }>;
+export type TensorSpec = Extract<DatasetSpec, { format: "tensors" }>;
+/** What lies in files. */
+export type FileSpec = Exclude<DatasetSpec, TensorSpec>;
 /** CSV and Parquet: what the schema drives. */
 export type TableSpec = CsvSpec | ParquetSpec;

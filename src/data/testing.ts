@@ -32,7 +32,7 @@ export async function decodeAll(
   dataset: Dataset,
   options: { units?: (files: number) => FileRange[]; badLines?: BadLine[] } = {},
 ): Promise<Row[]> {
-  const { spec, layout } = dataset;
+  const { fileSpec: spec, layout } = dataset;
   const files = expandPatterns(spec.patterns).map((path) => inspect(path, spec));
   const slot = heap.alloc(layout.bytes);
   const decoder = (await decoderOf(spec.format))(heap, spec, layout, (line) => {

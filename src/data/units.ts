@@ -11,7 +11,8 @@ const PIECES = 32;
 
 /** The pieces that belong to the dataset's shard, in the order of reading. */
 export function planUnits(files: readonly DataFile[], spec: DatasetSpec, seed: number | undefined): FileRange[] {
-  const units = spec.format === "parquet" ? rowUnits(files, spec) : textUnits(files, spec);
+  const byRows = spec.format === "parquet" || spec.format === "tensors";
+  const units = byRows ? rowUnits(files, spec) : textUnits(files, spec);
   return seed === undefined ? units : shuffled(units, seed);
 }
 
@@ -54,7 +55,7 @@ function rowUnits(files: readonly DataFile[], spec: DatasetSpec): FileRange[] {
 }
 
 /** The part of a file's rows that every `rows` filter lets through; of text in bytes. */
-function rowFractions(file: DataFile, spec: DatasetSpec): { from: number; to: number } {
+export function rowFractions(file: DataFile, spec: DatasetSpec): { from: number; to: number } {
   let from = file.start;
   let to = file.end;
   const at = (fraction: number): number => file.start + Math.floor((file.end - file.start) * fraction);
