@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { Dataset, type DatasetSpec } from "../data/index.ts";
+import { Dataset, type FileSpec } from "../data/index.ts";
 import { type Optimizer, parseOptimizer } from "../optim/index.ts";
 import { didYouMean, UsageError } from "./usage.ts";
 
@@ -25,8 +25,8 @@ const schema = z.object({
 
 export interface RunConfig {
   readonly model: { readonly name: string } & Readonly<Record<string, unknown>>;
-  readonly data: DatasetSpec;
-  readonly validation?: DatasetSpec;
+  readonly data: FileSpec;
+  readonly validation?: FileSpec;
   readonly optimizers: Readonly<Record<string, Optimizer>> & { readonly default: Optimizer };
   readonly strategy: { readonly mode: "async" | "sync" };
   readonly epochs: number;
@@ -60,8 +60,8 @@ export function readRunConfig(folder: string): RunConfig | undefined {
     const optimizers = Object.entries(parsed.optimizers).map(([group, value]) => [group, parseOptimizer(value)]);
     return {
       ...(parsed as unknown as RunConfig),
-      data: Dataset.from(parsed.data).spec,
-      ...(parsed.validation === undefined ? {} : { validation: Dataset.from(parsed.validation).spec }),
+      data: Dataset.from(parsed.data).fileSpec,
+      ...(parsed.validation === undefined ? {} : { validation: Dataset.from(parsed.validation).fileSpec }),
       optimizers: Object.fromEntries(optimizers) as RunConfig["optimizers"],
     };
   } catch (error) {

@@ -65,8 +65,8 @@ export function configFrom(patterns: readonly string[], flags: TrainFlags, cores
   const model = modelFrom(whole, flags, seed);
   return {
     model: { name: model.name, ...model.config },
-    data: data.spec,
-    ...(validation === undefined ? {} : { validation: validation.spec }),
+    data: data.fileSpec,
+    ...(validation === undefined ? {} : { validation: validation.fileSpec }),
     optimizers: optimizersFrom(model, flags),
     strategy: { mode },
     epochs,

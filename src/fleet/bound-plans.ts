@@ -3,6 +3,7 @@ import { workerData } from "node:worker_threads";
 import { bind, type Executable, type Prepared } from "../engine/index.ts";
 import { attachProvider } from "../engine/providers/index.ts";
 import { Heap } from "../memory/index.ts";
+import type { StatsRecorder } from "../metrics/index.ts";
 import { Table } from "../table/index.ts";
 import type { BindRequest, TrainRequest, WorkerData } from "./protocol.ts";
 
@@ -84,4 +85,18 @@ export function columnClearer(bound: Bound, columns: TrainRequest["columns"]): (
   return () => {
     for (const view of views) view.fill(0);
   };
+}
+
+/** Adds what a plan's outputs say of a batch to statistics, as the model's task wants. */
+export function recorderOf(bound: Bound, stats: StatsRecorder, batch: number): () => void {
+  const { inputs, outputs } = bound.prepared.plan;
+  const weights = inputs.weight === undefined ? 0 : address(bound, "inputs", "weight");
+  if (outputs.logits !== undefined) {
+    const logits = address(bound, "outputs", "logits");
+    const labels = address(bound, "inputs", "label");
+    return () => stats.record(logits, labels, weights, 0, batch);
+  }
+  const losses = address(bound, "outputs", "losses");
+  const scores = address(bound, "outputs", "scores");
+  return () => stats.recordLoss(losses, scores, weights, batch);
 }

@@ -1,13 +1,13 @@
 // What `fit` takes and gives.
 import { z } from "zod";
 import { Dataset } from "../data/index.ts";
-import type { BinaryMetrics } from "../metrics/index.ts";
 import type { MetricsRecord } from "../report/index.ts";
 import { RunFolder } from "./run-folder.ts";
+import type { Metrics } from "./tasks.ts";
 
 export interface EarlyStop {
-  /** What must improve; default "auc". */
-  readonly metric?: "auc" | "loss";
+  /** What must improve; default "auc" of binary classifiers, else "loss". */
+  readonly metric?: "auc" | "loss" | "accuracy";
   /** Evaluations without improvement before training stops; default 1. */
   readonly patience?: number;
   /** The least change that counts; default 0. */
@@ -47,7 +47,7 @@ export interface FitResult {
   readonly epochs: number;
   readonly stopped: "finished" | "early-stop" | "signal";
   /** The last evaluation, where there was held-out data. */
-  readonly evaluation?: BinaryMetrics;
+  readonly evaluation?: Metrics;
   /** Lines that were skipped, with `onBadLine: "skip"`, and the first messages. */
   readonly badLines: { readonly count: number; readonly first: readonly string[] };
   /** With `profile`: a table a thread. */
@@ -64,7 +64,7 @@ const optionsSchema = z.strictObject({
   evaluateEvery: z.number().positive().optional(),
   earlyStop: z
     .strictObject({
-      metric: z.enum(["auc", "loss"]).optional(),
+      metric: z.enum(["auc", "loss", "accuracy"]).optional(),
       patience: z.int().positive().optional(),
       minDelta: z.number().nonnegative().optional(),
     })

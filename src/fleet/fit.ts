@@ -1,7 +1,7 @@
 // The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
 // statistics now and then, and has them pause for evaluations, checkpoints and the end.
 import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
-import { type BinaryMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
+import { type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
 import {
   type EvaluationRecord,
@@ -15,6 +15,7 @@ import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
+import { describeMetrics, type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
 
@@ -46,7 +47,7 @@ class FitLoop {
   readonly #window: WindowReader;
   readonly #line: ProgressLine | undefined;
   readonly #start: TrainingState;
-  #evaluation: BinaryMetrics | undefined;
+  #evaluation: Metrics | undefined;
   #badLines: FitResult["badLines"] = { count: 0, first: [] };
   #profiles: readonly string[] = [];
   #evaluatedAt: number;
@@ -214,6 +215,7 @@ class FitLoop {
   #record(pipeline: Pipeline, start: TrainingState & { readonly at: number }): void {
     const trainer = this.#trainer;
     const before = trainer.state;
+    const task = taskOf(trainer.model);
     const window = this.#window.read();
     const seconds = start.seconds + (performance.now() - start.at) / 1000;
     const samples = before.samples + window.samples + window.nonFinite;
@@ -222,7 +224,7 @@ class FitLoop {
     if (window.nonFinite > 0) {
       const learningRate = learningRateAt(trainer.optimizers.default.lr, trainer.state.step);
       throw new Error(
-        `training diverged: ${window.nonFinite} of the last ${samples - before.samples} logits are not finite at step ${trainer.state.step}, learning rate ${learningRate}; lower the learning rate, or look for extreme values in the dense columns`,
+        `training diverged: ${window.nonFinite} of the last ${samples - before.samples} outputs are not finite at step ${trainer.state.step}, learning rate ${learningRate}; lower the learning rate, or look for extreme values in the dense columns`,
       );
     }
     const record: TrainRecord = {
@@ -233,6 +235,7 @@ class FitLoop {
       samplesPerSecond: (samples - this.#recorded.samples) / Math.max(1e-9, seconds - this.#recorded.seconds),
       loss: window.loss,
       ...(Number.isNaN(window.auc) ? {} : { auc: window.auc }),
+      ...(task === "classification" ? { accuracy: taskMetrics(task, window).accuracy } : {}),
       learningRate: learningRateAt(trainer.optimizers.default.lr, trainer.state.step),
       epoch: before.epoch,
     };
@@ -247,6 +250,7 @@ class FitLoop {
       samplesPerSecond: record.samplesPerSecond,
       loss: record.loss,
       ...(record.auc === undefined ? {} : { auc: record.auc }),
+      ...(record.accuracy === undefined ? {} : { accuracy: record.accuracy }),
     });
   }
 
@@ -276,11 +280,12 @@ class FitLoop {
     const { step, samples, seconds, epoch } = trainer.state;
     this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
     this.#line?.log(
-      `evaluation after ${formatCount(samples)} rows: log loss ${metrics.loss.toFixed(5)}, AUC ${metrics.auc.toFixed(5)}, calibration ${metrics.calibration.toFixed(3)}`,
+      `evaluation after ${formatCount(samples)} rows: ${describeMetrics(taskOf(trainer.model), metrics)}`,
     );
     if (earlyStop === undefined) return false;
-    const { metric = "auc", patience = 1, minDelta = 0 } = earlyStop;
-    const value = metric === "auc" ? metrics.auc : -metrics.loss;
+    const usual = taskOf(trainer.model) === "binary" ? "auc" : "loss";
+    const { metric = usual, patience = 1, minDelta = 0 } = earlyStop;
+    const value = metric === "loss" ? -metrics.loss : metrics[metric];
     const { best } = trainer.state;
     const better = best === undefined || value > best.value + minDelta;
     const next = better ? { value, since: 0 } : { value: best.value, since: best.since + 1 };
@@ -304,8 +309,11 @@ class FitLoop {
 
 /** What the records and summaries keep of an evaluation. */
 export function evaluationFields(
-  metrics: BinaryMetrics,
+  metrics: Metrics,
 ): Omit<EvaluationRecord, "type" | "step" | "samples" | "seconds" | "epoch"> {
   const { loss, auc, accuracy, calibration, expectedCalibrationError, bins } = metrics;
-  return { loss, auc, accuracy, calibration, expectedCalibrationError, bins };
+  const { perplexity, meanAbsoluteError } = metrics;
+  const known = { auc, accuracy, calibration, expectedCalibrationError, perplexity, meanAbsoluteError };
+  const fields = Object.entries(known).filter(([, value]) => value !== undefined && !Number.isNaN(value));
+  return { loss, ...Object.fromEntries(fields), ...(bins.length > 0 ? { bins } : {}) };
 }

@@ -12,16 +12,14 @@ import {
   type Program,
   placeUpdates,
   plan,
-  sigmoidCrossEntropy,
   type TableSpec,
-  type Tensor,
-  type TraceContext,
   trace,
   type UpdateRules,
 } from "../program/index.ts";
 import { layoutOf } from "../table/index.ts";
 import { modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
 import type { Strategy } from "./strategy.ts";
+import { taskPrograms } from "./tasks.ts";
 import { updatePhases } from "./update-phases.ts";
 
 export interface ModelPrograms {
@@ -37,9 +35,6 @@ export interface ModelPrograms {
   readonly shared: Pick<Plan, "parameters" | "sharedBytes">;
   readonly tables: Readonly<Record<string, TableSpec>>;
 }
-
-/** The rank-0 input that the sum of losses is multiplied by: 1 / rows of the (union) batch. */
-const LOSS_SCALE = "lossScale";
 
 export interface ProgramOptions {
   readonly layout: BatchLayout;
@@ -57,28 +52,12 @@ export interface ProgramOptions {
 export function modelPrograms(model: Model, options: ProgramOptions): ModelPrograms {
   const { layout, optimizers, strategy, threads, provider, addressType, recompute } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
-  const logitsOf = (columns: Readonly<Record<string, Tensor>>, ctx: TraceContext): Tensor => {
-    const logits = model.forward(columns, ctx);
-    if (logits.shape.reduce((a, b) => a * b, 1) !== layout.batch) {
-      throw new Error(
-        `model ${model.name} gives logits of shape [${logits.shape}] for a batch of ${layout.batch} rows: one logit a row is expected`,
-      );
-    }
-    return logits.reshape([layout.batch]);
-  };
-  const forward = trace(
-    (columns, ctx) => {
-      const logits = logitsOf(columns, ctx);
-      const losses = sigmoidCrossEntropy(logits, columns.label!);
-      const loss = losses.mul(columns.weight!).sum().mul(ctx.scalar(LOSS_SCALE));
-      return { loss, logits };
-    },
-    { inputs, training: true },
-  );
+  const task = taskPrograms(model, layout);
+  const forward = trace((columns, ctx) => task.training(columns, ctx), { inputs, training: true });
   const { clip, ema, gradientMerge = 1 } = strategy;
   expectDense(forward, strategy);
   const ruleOf = modelRules(optimizers, forward, clip);
-  const score = trace((columns, ctx) => ({ logits: logitsOf(columns, ctx) }), { inputs, training: false });
+  const score = trace((columns, ctx) => task.inference(columns, ctx), { inputs, training: false });
 
   const tables = Object.fromEntries(
     Object.entries(forward.tables).map(([name, spec]): [string, TableSpec] => [

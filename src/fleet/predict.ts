@@ -4,13 +4,15 @@ import type { ScoreMessage } from "./protocol.ts";
 const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit));
 
 /**
- * Yields probabilities batch by batch in order of the batches' sequence numbers, from 0.
- * @param start begins the work and calls back with logits; resolves when all have come
+ * Yields predictions batch by batch in order of the batches' sequence numbers, from 0.
+ * @param start begins the work and calls back with outputs; resolves when all have come
  * @param stop makes the work end soon, for a caller that wants no more
+ * @param options.logits whether the outputs are logits, to be given as probabilities
  */
 export async function* orderedScores(
   start: (onScores: (message: ScoreMessage) => void) => Promise<unknown>,
   stop: () => void,
+  { logits }: { readonly logits: boolean },
 ): AsyncGenerator<Float32Array> {
   const waiting = new Map<number, Float32Array>();
   let next = 0;
@@ -19,7 +21,8 @@ export async function* orderedScores(
   let failure: { readonly error: unknown } | undefined;
   const work = start(({ scores, sequences, starts }) => {
     for (const [i, sequence] of sequences.entries()) {
-      waiting.set(sequence, scores.subarray(starts[i], starts[i + 1]).map(sigmoid));
+      const outputs = scores.subarray(starts[i], starts[i + 1]);
+      waiting.set(sequence, logits ? outputs.map(sigmoid) : outputs);
     }
     wake();
   })

@@ -85,7 +85,9 @@ export interface FlushRequest extends UpdateWork {
 export interface ScoreRequest extends BatchWork {
   readonly type: "score";
   readonly log?: ScoreLogHandle;
-  /** Send each batch's logits to the main thread as `ScoreMessage`s. */
+  /** Of tasks that are not binary: add each batch's losses and scores here. */
+  readonly stats?: WindowStatsHandle;
+  /** Send each batch's outputs to the main thread as `ScoreMessage`s. */
   readonly send: boolean;
 }
 
@@ -97,7 +99,7 @@ export interface Reply {
   readonly result?: unknown;
 }
 
-/** Logits of some batches of the queue: of batch `sequences[i]` the rows from `starts[i]` to `starts[i + 1]`. */
+/** Outputs of some batches of the queue: of batch `sequences[i]` the numbers from `starts[i]` to `starts[i + 1]`. */
 export interface ScoreMessage {
   /** Of the request that it answers. */
   readonly id: number;

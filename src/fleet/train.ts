@@ -6,12 +6,23 @@ import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
 import { scalarAt } from "../optim/index.ts";
 import { MERGE_SCALE } from "../program/index.ts";
-import { address, type Bound, columnClearer, columnCopier, heap, planOf, thread, threads } from "./bound-plans.ts";
+import {
+  address,
+  type Bound,
+  columnClearer,
+  columnCopier,
+  heap,
+  planOf,
+  recorderOf,
+  thread,
+  threads,
+} from "./bound-plans.ts";
 import { Control } from "./control.ts";
 import { MergeProgress } from "./merge.ts";
 import type { FlushRequest, TrainRequest } from "./protocol.ts";
+import { LOSS_SCALE } from "./tasks.ts";
 
-const LOSS_SCALE = "scalar:lossScale";
+const SCALED_LOSS = `scalar:${LOSS_SCALE}`;
 const MERGED = `scalar:${MERGE_SCALE}`;
 
 /** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
@@ -21,7 +32,7 @@ function stepInputs(bound: Bound, request: TrainRequest | FlushRequest): (step: 
   const scalars = request.scalars
     .filter(({ input }) => has(input))
     .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
-  const lossScale = has(LOSS_SCALE) ? cell(LOSS_SCALE) : undefined;
+  const lossScale = has(SCALED_LOSS) ? cell(SCALED_LOSS) : undefined;
   const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
   const fullRows = request.merge?.rows ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
@@ -84,13 +95,9 @@ export function train(request: TrainRequest): unknown {
   const bound = planOf(request.key);
   const queue = BatchQueue.attach(heap, request.queue, thread);
   const control = Control.attach(heap, request.control, threads);
-  const stats = WindowStats.attach(heap, request.stats).recorder(thread);
+  const record = recorderOf(bound, WindowStats.attach(heap, request.stats).recorder(thread), request.batch);
   const copy = columnCopier(bound, request.columns);
   const setInputs = stepInputs(bound, request);
-  const output = (name: string): number => address(bound, "outputs", name);
-  const logits = output("logits");
-  const labels = address(bound, "inputs", "label");
-  const weights = address(bound, "inputs", "weight");
   const { executable } = bound;
   const run = request.profile === true ? executable.runProfiled : executable.run;
   const barrier = control.barrier();
@@ -100,7 +107,7 @@ export function train(request: TrainRequest): unknown {
   const forward = (step: number, rows: number): void => {
     setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.fullRows);
     runStep(run, step, request.rank);
-    stats.record(logits, labels, weights, 0, request.batch);
+    record();
     steps++;
   };
 

@@ -1,7 +1,7 @@
 // The trainer: what a user calls to train, evaluate, predict, save and load one model.
 import { isDeepStrictEqual } from "node:util";
 import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
-import { type BinaryMetrics, ScoreLog } from "../metrics/index.ts";
+import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
 import { runFit } from "./fit.ts";
@@ -13,6 +13,7 @@ import type { ScoreMessage } from "./protocol.ts";
 import { loadTrainer, saveTrainer } from "./saved-state.ts";
 import { Session, type Weights } from "./session.ts";
 import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 
 export interface TrainerOptions {
@@ -74,12 +75,15 @@ export class Trainer {
     });
   }
 
-  /** Exact metrics over a dataset: log loss, AUC, calibration. */
-  evaluate(dataset: Dataset, options: ScoreOptions = {}): Promise<BinaryMetrics> {
+  /** Exact metrics over a dataset, as the model's task has them: loss, AUC and calibration, or accuracy, or errors. */
+  evaluate(dataset: Dataset, options: ScoreOptions = {}): Promise<Metrics> {
     return this.#exclusive("evaluate", () => this.evaluateNow(dataset, options));
   }
 
-  /** Probabilities of a dataset's rows, in the order of the files. */
+  /**
+   * Predictions for a dataset's rows, in the order of the files: probabilities of the label being 1, probabilities
+   * [.., C] of classes, or numbers, one row after the other.
+   */
   async predict(dataset: Dataset, options: ScoreOptions = {}): Promise<Float32Array> {
     const chunks: Float32Array[] = [];
     for await (const chunk of this.predictions(dataset, options)) chunks.push(chunk);
@@ -116,7 +120,8 @@ export class Trainer {
             onScores,
             () => pipeline.interrupt(),
           );
-        yield* orderedScores(start, () => pipeline.interrupt());
+        const logits = taskOf(this.model) === "binary";
+        yield* orderedScores(start, () => pipeline.interrupt(), { logits });
         await pipeline.finished;
       } finally {
         await pipeline.close();
@@ -158,32 +163,35 @@ export class Trainer {
   }
 
   /** `evaluate` within `fit`, which has the threads to itself. */
-  async evaluateNow(dataset: Dataset, options: ScoreOptions = {}): Promise<BinaryMetrics> {
+  async evaluateNow(dataset: Dataset, options: ScoreOptions = {}): Promise<Metrics> {
     const weights = this.#weights(options);
     const session = await this.session(dataset.layout);
     const { heap, pool } = this.job;
-    const pipeline = await openPipeline(heap, dataset, { trainers: pool.size });
-    const log = ScoreLog.create(heap, { threads: pool.size });
-    try {
-      await pool.all(
-        () => ({
-          type: "score",
-          key: session.keys.score[weights],
-          queue: pipeline.handle,
-          batch: session.layout.batch,
-          columns: session.columns,
-          log: log.handle,
-          send: false,
-        }),
-        undefined,
-        () => pipeline.interrupt(),
-      );
-      await pipeline.finished;
-      return log.metrics();
-    } finally {
-      log.free();
-      await pipeline.close();
-    }
+    const task = taskOf(this.model);
+    await using owned = new AsyncDisposableStack();
+    const pipeline = owned.adopt(await openPipeline(heap, dataset, { trainers: pool.size }), (open) => open.close());
+    const log = task === "binary" ? ScoreLog.create(heap, { threads: pool.size }) : undefined;
+    owned.defer(() => log?.free());
+    const stats = task === "binary" ? undefined : WindowStats.create(heap, { threads: pool.size });
+    owned.defer(() => stats?.free());
+    const reader = stats?.reader();
+    owned.defer(() => reader?.free());
+    await pool.all(
+      () => ({
+        type: "score",
+        key: session.keys.score[weights],
+        queue: pipeline.handle,
+        batch: session.layout.batch,
+        columns: session.columns,
+        ...(log === undefined ? {} : { log: log.handle }),
+        ...(stats === undefined ? {} : { stats: stats.handle }),
+        send: false,
+      }),
+      undefined,
+      () => pipeline.interrupt(),
+    );
+    await pipeline.finished;
+    return log?.metrics() ?? taskMetrics(task, reader!.read());
   }
 
   /** The session for batches of this layout; the first call decides it. */

@@ -1,30 +1,39 @@
 // A trainer thread: binds plans to its own arena, then trains or scores batches from its own queue until that ends.
 import { parentPort } from "node:worker_threads";
 import { BatchQueue } from "../data/index.ts";
-import { ScoreLog } from "../metrics/index.ts";
-import { address, bindPlan, columnCopier, heap, planOf, release, thread } from "./bound-plans.ts";
+import { ScoreLog, WindowStats } from "../metrics/index.ts";
+import { address, bindPlan, columnCopier, heap, planOf, recorderOf, release, thread } from "./bound-plans.ts";
 import type { Reply, Request, ScoreMessage, ScoreRequest } from "./protocol.ts";
 import { flush, train } from "./train.ts";
 
-/** Predictions travel in messages of about this many batches. */
+/** Predictions travel in messages of about this many batches, or numbers where those are fewer batches. */
 const BATCHES_A_MESSAGE = 32;
+const MESSAGE_NUMBERS = 2 ** 20;
 
 function score(request: ScoreRequest, id: number): unknown {
   const bound = planOf(request.key);
   const queue = BatchQueue.attach(heap, request.queue, thread);
   const log = request.log === undefined ? undefined : ScoreLog.attach(heap, request.log).recorder(thread);
+  const stats = request.stats === undefined ? undefined : WindowStats.attach(heap, request.stats).recorder(thread);
+  const record = stats === undefined ? undefined : recorderOf(bound, stats, request.batch);
   const copy = columnCopier(bound, request.columns);
-  const logits = address(bound, "outputs", "logits");
-  const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
-  const labels = has("label") ? address(bound, "inputs", "label") : 0;
-  const weights = has("weight") ? address(bound, "inputs", "weight") : 0;
-  let scores = new Float32Array(BATCHES_A_MESSAGE * request.batch);
+  const { inputs, outputs } = bound.prepared.plan;
+  const predicted = address(bound, "outputs", "outputs");
+  const width = outputs.outputs!.shape.slice(1).reduce((a, b) => a * b, 1);
+  const batchesAMessage = Math.max(
+    1,
+    Math.min(BATCHES_A_MESSAGE, Math.floor(MESSAGE_NUMBERS / (request.batch * width))),
+  );
+  const labels = inputs.label === undefined ? 0 : address(bound, "inputs", "label");
+  const weights = inputs.weight === undefined ? 0 : address(bound, "inputs", "weight");
+  const room = (): Float32Array<ArrayBuffer> => new Float32Array(batchesAMessage * request.batch * width);
+  let scores = room();
   let sequences: number[] = [];
   let starts = [0];
   const flush = (): void => {
     if (sequences.length === 0) return;
     parentPort!.postMessage({ id, scores, sequences, starts } satisfies ScoreMessage, [scores.buffer]);
-    scores = new Float32Array(BATCHES_A_MESSAGE * request.batch);
+    scores = room();
     sequences = [];
     starts = [0];
   };
@@ -34,13 +43,14 @@ function score(request: ScoreRequest, id: number): unknown {
     copy(slot);
     queue.release();
     bound.executable.run();
-    log?.record(logits, labels, weights, request.batch);
+    log?.record(predicted, labels, weights, request.batch);
+    record?.();
     if (request.send) {
       const start = starts[starts.length - 1]!;
-      scores.set(heap.f32(logits, rows), start);
+      scores.set(heap.f32(predicted, rows * width), start);
       sequences.push(sequence);
-      starts.push(start + rows);
-      if (sequences.length === BATCHES_A_MESSAGE) flush();
+      starts.push(start + rows * width);
+      if (sequences.length === batchesAMessage) flush();
     }
     batches++;
   }

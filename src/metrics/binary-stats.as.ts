@@ -135,12 +135,16 @@ export function update(cell: usize, logits: usize, labels: usize, weights: usize
   turn(cell);
 }
 
-/** Adds a batch of which only the loss is known: losses f32 [n], weights f32 [n] (0: all 1). */
-export function updateLoss(cell: usize, losses: usize, weights: usize, n: i32): void {
+/**
+ * Adds a batch of another task: losses f32 [n], scores f32 [n] (0: none), which count where a binary classifier's hits
+ * do, weights f32 [n] (0: all 1).
+ */
+export function updateLoss(cell: usize, losses: usize, scores: usize, weights: usize, n: i32): void {
   let samples: f64 = 0;
   let weightSum: f64 = 0;
   let lossSum: f64 = 0;
   let nonFinite: f64 = 0;
+  let scoreSum: f64 = 0;
   turn(cell);
   for (let i = 0; i < n; i++) {
     const at = (<usize>i) << 2;
@@ -154,12 +158,14 @@ export function updateLoss(cell: usize, losses: usize, weights: usize, n: i32): 
     samples += 1;
     weightSum += w;
     lossSum += w * l;
+    if (scores != 0) scoreSum += w * <f64>load<f32>(scores + at);
   }
   add(cell + STEPS, 1);
   add(cell + SAMPLES, samples);
   add(cell + WEIGHT, weightSum);
   add(cell + LOSS, lossSum);
   add(cell + NON_FINITE, nonFinite);
+  add(cell + CORRECT, scoreSum);
   turn(cell);
 }
 

@@ -16,7 +16,7 @@ const NON_FINITE = 5;
 
 export interface BinaryStatsKernel {
   update(cell: number, logits: number, labels: number, weights: number, losses: number, n: number): void;
-  updateLoss(cell: number, losses: number, weights: number, n: number): void;
+  updateLoss(cell: number, losses: number, scores: number, weights: number, n: number): void;
   snapshot(cell: number, into: number): number;
   accumulateDifference(now: number, previous: number, sum: number): void;
 }
@@ -24,6 +24,8 @@ export interface BinaryStatsKernel {
 /** Metrics of a window; `steps` counts the batches of all threads. */
 export interface WindowMetrics extends BinaryMetrics {
   readonly steps: number;
+  /** Of another task than binary classification: the weighted mean of its scores. */
+  readonly meanScore: number;
 }
 
 /** Reads a cell that no thread is writing. */
@@ -49,6 +51,7 @@ export function cellMetrics(heap: Heap, cell: number): WindowMetrics {
     auc,
     aucErrorBound: errorBound,
     accuracy: totals[CORRECT]! / seen,
+    meanScore: totals[CORRECT]! / weight,
     meanLabel: positives / seen,
     meanPrediction: predictions / seen,
     calibration: predictions / positives,

@@ -87,7 +87,7 @@ test("the model's own losses take the place of the log loss; without logits only
   const [x, y] = [put(heap, Float32Array.of(1, -1, 0, 0)), put(heap, Float32Array.of(1, 0, 0, 0))];
   stats.recorder(0).record(x, y, weights, losses, 4);
   expect(reader.read()).toMatchObject({ steps: 1, samples: 2, weight: 4, loss: 7 / 4, auc: 1, nonFinite: 1 });
-  stats.recorder(0).recordLoss(losses, weights, 4);
+  stats.recorder(0).recordLoss(losses, 0, weights, 4);
   expect(reader.read()).toMatchObject({
     steps: 1,
     samples: 2,

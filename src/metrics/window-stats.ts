@@ -16,8 +16,11 @@ export interface StatsRecorder {
    * padding. `weights` 0 means all 1; `losses` 0 means the log loss of the logits.
    */
   record(logits: number, labels: number, weights: number, losses: number, n: number): void;
-  /** Adds a batch of which only losses f32 [n] (and weights f32 [n], or 0) are known: other metrics stay NaN. */
-  recordLoss(losses: number, weights: number, n: number): void;
+  /**
+   * Adds a batch of another task: losses f32 [n], scores f32 [n] whose mean is kept too (or 0), weights f32 [n] (or 0).
+   * Metrics of binary classifiers stay NaN.
+   */
+  recordLoss(losses: number, scores: number, weights: number, n: number): void;
 }
 
 const SNAPSHOT_TRIES = 64;
@@ -52,7 +55,7 @@ export class WindowStats {
     const kernel = this.#kernel;
     return {
       record: (logits, labels, weights, losses, n) => kernel.update(cell, logits, labels, weights, losses, n),
-      recordLoss: (losses, weights, n) => kernel.updateLoss(cell, losses, weights, n),
+      recordLoss: (losses, scores, weights, n) => kernel.updateLoss(cell, losses, scores, weights, n),
     };
   }
 

@@ -16,6 +16,8 @@ export interface ProgressState {
   readonly loss?: number;
   /** Over the last window. */
   readonly auc?: number;
+  /** Over the last window. */
+  readonly accuracy?: number;
   /** More to say at the end of the line. */
   readonly note?: string;
 }
@@ -31,7 +33,7 @@ const MAX_BAR = 24;
 
 /** One line, at most `columns` wide: parts give way in the order note, bar, then the right end. */
 export function renderProgress(state: ProgressState, style: ProgressStyle): string {
-  const { samples, totalSamples, samplesPerSecond, loss, auc } = state;
+  const { samples, totalSamples, samplesPerSecond, loss, auc, accuracy } = state;
   const paint = (code: number, text: string): string => (style.color ? `\x1b[${code}m${text}${RESET}` : text);
   const share = totalSamples === undefined ? undefined : Math.min(1, totalSamples === 0 ? 1 : samples / totalSamples);
   const value = (name: string, text: string): string => `${paint(2, name)} ${text}`;
@@ -41,6 +43,7 @@ export function renderProgress(state: ProgressState, style: ProgressStyle): stri
     formatRate(samplesPerSecond),
     loss === undefined ? undefined : value("loss", loss.toFixed(4)),
     auc === undefined || Number.isNaN(auc) ? undefined : value("auc", auc.toFixed(4)),
+    accuracy === undefined ? undefined : value("accuracy", accuracy.toFixed(4)),
     share === undefined || share === 1 ? undefined : value("eta", etaOf(totalSamples! - samples, samplesPerSecond)),
   ].filter((part) => part !== undefined);
   const body = parts.join("  ");

@@ -26,6 +26,8 @@ export interface TrainRecord {
   readonly loss: number;
   /** Streaming AUC over the window; absent for models that do not predict a binary label. */
   readonly auc?: number;
+  /** Of classifiers of several classes. */
+  readonly accuracy?: number;
   readonly learningRate?: number;
   readonly epoch?: number;
 }
@@ -39,6 +41,9 @@ export interface EvaluationRecord {
   readonly loss: number;
   readonly auc?: number;
   readonly accuracy?: number;
+  /** e to the mean cross-entropy, of classifiers of several classes. */
+  readonly perplexity?: number;
+  readonly meanAbsoluteError?: number;
   /** Mean prediction / mean label. */
   readonly calibration?: number;
   readonly expectedCalibrationError?: number;
