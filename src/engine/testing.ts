@@ -9,34 +9,9 @@ import { type PrepareOptions, prepare } from "./prepare.ts";
 import type { Provider } from "./provider.ts";
 import { scratchBytes } from "./scratch.ts";
 import { byteLength, sizeOf, type TensorType } from "./tensor.ts";
+import { plainProvider } from "./testing-plain.ts";
 
-/** The plainest matmul there is: the twin that fast providers are held against. */
-export const plainProvider = (heap: Heap): Provider => ({
-  name: "wasm",
-  scratchBytes: () => 0,
-  matmul({ m, n, k, transposeA, transposeB, a, b, c, bias, activation, accumulate }) {
-    const A = heap.f32(a, m * k);
-    const B = heap.f32(b, k * n);
-    const C = heap.f32(c, m * n);
-    const activate = {
-      relu: (x: number): number => Math.max(x, 0),
-      sigmoid: (x: number): number => 1 / (1 + Math.exp(-x)),
-      tanh: Math.tanh,
-      none: (x: number): number => x,
-    }[activation ?? "none"];
-    const offset = bias === undefined ? new Float32Array(n) : heap.f32(bias, n);
-    return () => {
-      for (let i = 0; i < m; i++) {
-        for (let j = 0; j < n; j++) {
-          let sum = accumulate ? C[i * n + j]! : offset[j]!;
-          for (let l = 0; l < k; l++)
-            sum += A[transposeA ? l * m + i : i * k + l]! * B[transposeB ? j * k + l : l * n + j]!;
-          C[i * n + j] = activate(sum);
-        }
-      }
-    };
-  },
-});
+export { plainProvider } from "./testing-plain.ts";
 
 export interface Tensor extends TensorType {
   readonly data: readonly number[];

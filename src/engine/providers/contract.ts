@@ -2,6 +2,7 @@
 // written beside the result and the scratch. The test suite runs it on many shapes, `flotilla doctor` on a few.
 import type { Heap } from "../../memory/index.ts";
 import type { Activation, MatmulShape, MatmulSpec, Provider } from "../provider.ts";
+import { generator, guarded } from "./guarded.ts";
 import { describe } from "./spec.ts";
 
 /** A matmul to check; `bias` says whether there is one. */
@@ -18,8 +19,6 @@ export interface MatmulCase {
 }
 
 const TOLERANCE = 1e-6;
-const GUARD_BYTES = 64;
-const GUARD = 0xa5;
 
 const activate: Readonly<Record<Activation, (x: number) => number>> = {
   relu: (x) => Math.max(x, 0),
@@ -109,33 +108,4 @@ function compare(
       }
     }
   }
-}
-
-interface Guarded {
-  readonly pointer: number;
-  intact(): boolean;
-  free(): void;
-}
-
-/** A block with guards right before and after it. */
-function guarded(heap: Heap, bytes: number): Guarded {
-  const block = heap.alloc(GUARD_BYTES + bytes + GUARD_BYTES);
-  const guards = [heap.u8(block, GUARD_BYTES), heap.u8(block + GUARD_BYTES + bytes, GUARD_BYTES)];
-  for (const guard of guards) guard.fill(GUARD);
-  return {
-    pointer: block + GUARD_BYTES,
-    intact: () => guards.every((guard) => guard.every((byte) => byte === GUARD)),
-    free: () => heap.free(block),
-  };
-}
-
-/** xorshift32: the same numbers in every thread. */
-function generator(seed: number): () => number {
-  let state = (seed * 2654435761) >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
 }

@@ -1,5 +1,6 @@
 // What every provider demands of a matmul before it binds it.
 import { MAX_HEAP_BYTES } from "../../memory/index.ts";
+import { bytesOf } from "../plan.ts";
 import type { MatmulShape, MatmulSpec } from "../provider.ts";
 
 /** A matmul in words, for messages: "512×400 · 400×1 (A transposed)". */
@@ -47,9 +48,10 @@ export function checkSpec(spec: MatmulSpec, scratchBytes: number): void {
   for (const name of ["a", "b", "c", "bias", "scratch"] as const) {
     const value = spec[name];
     if (value === undefined && name === "bias") continue;
-    if (!Number.isInteger(value) || value! < 0 || value! >= MAX_HEAP_BYTES || value! % 4 !== 0) {
+    const bytes = name === "a" || name === "b" || name === "c" ? bytesOf[spec.types?.[name] ?? "f32"] : 4;
+    if (!Number.isInteger(value) || value! < 0 || value! >= MAX_HEAP_BYTES || value! % bytes !== 0) {
       throw new RangeError(
-        `matmul ${describe(spec)}: address ${name} is ${value}, expected a byte address below 2^34 that is a multiple of 4.`,
+        `matmul ${describe(spec)}: address ${name} is ${value}, expected a byte address below 2^34 that is a multiple of ${bytes}.`,
       );
     }
   }

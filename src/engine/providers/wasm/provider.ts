@@ -1,7 +1,11 @@
-// The provider that is always there: matrix products in WASM SIMD, with the relaxed multiply-add where the engine has it.
+// The provider that is always there: all work in WASM SIMD, with the relaxed multiply-add where the engine has it.
 import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { Activation, MatmulShape, MatmulSpec, Provider } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
+import { batchScratchBytes, bindBatch, type DenseProduct, isPlain } from "./batch.ts";
+import { wasmConv } from "./conv.ts";
+import { wasmNorm } from "./norm.ts";
+import { wasmPool } from "./pool.ts";
 
 /** Exports of gemm.as.ts. Results are i32 and need `>>> 0`. */
 export interface GemmKernels {
@@ -45,18 +49,12 @@ export function wasmKernels(heap: Heap): WasmKernels {
 
 const isVectorProduct = ({ m, n, k }: MatmulShape): boolean => m === 1 || n === 1 || k === 1;
 
-/** Matrix products on `kernels`; by default the variant that this engine runs fastest. */
+/** All work on `kernels`; by default the variant that this engine runs fastest. */
 export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap)): Provider {
   const { gemm } = kernels;
-  const scratchBytes = (shape: MatmulShape): number => {
-    checkShape(shape);
-    return isVectorProduct(shape) ? 0 : gemm.scratchBytes(shape.m, shape.n, shape.k) >>> 0;
-  };
-  return {
-    name: "wasm",
-    scratchBytes,
-    matmul(spec) {
-      checkSpec(spec, scratchBytes(spec));
+  const dense: DenseProduct = {
+    scratchBytes: (shape) => (isVectorProduct(shape) ? 0 : gemm.scratchBytes(shape.m, shape.n, shape.k) >>> 0),
+    bind(spec) {
       if (isVectorProduct(spec)) return vectorProduct(spec, kernels.gemv);
       const { m, n, k, a, b, c, scratch } = spec;
       const transposeA = Number(spec.transposeA);
@@ -66,6 +64,22 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
       const accumulate = Number(spec.accumulate ?? false);
       return () => gemm.gemm(m, n, k, a, transposeA, b, transposeB, c, bias, activation, accumulate, scratch);
     },
+  };
+  const scratchBytes = (shape: MatmulShape): number => {
+    checkShape(shape);
+    return isPlain(shape) ? dense.scratchBytes(shape) : batchScratchBytes(shape, dense);
+  };
+  return {
+    name: "wasm",
+    nativeBf16: false,
+    scratchBytes,
+    matmul(spec) {
+      checkSpec(spec, scratchBytes(spec));
+      return isPlain(spec) ? dense.bind(spec) : bindBatch(heap, spec, dense);
+    },
+    conv: wasmConv(heap, dense, kernels.gemv.finish),
+    pool: wasmPool(heap),
+    norm: wasmNorm(heap),
   };
 }
 

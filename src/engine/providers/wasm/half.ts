@@ -1,0 +1,53 @@
+// Half-precision operands by WASM: f32 copies in scratch memory before the work, rounded results after it.
+import { type Heap, instantiate } from "../../../memory/index.ts";
+import { bytesOf, type FloatType } from "../../plan.ts";
+
+type Convert = (from: number, to: number, n: number) => void;
+type HalfKernels = Record<"fromBf16" | "toBf16" | "fromF16" | "toF16", Convert>;
+
+const ALIGNMENT = 64;
+
+/** Bytes that lie apart from what follows. */
+export const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** Bytes of scratch for the f32 copy of `n` elements; none where they are f32. */
+export const copyBytes = (type: FloatType, n: number): number => (type === "f32" ? 0 : padded(n * bytesOf.f32));
+
+/** Gives out pieces of a scratch block one after the other. */
+export class ScratchBlock {
+  #at: number;
+
+  constructor(address: number) {
+    this.#at = address;
+  }
+
+  /** The address of the next piece. */
+  take(bytes: number): number {
+    const address = this.#at;
+    this.#at += padded(bytes);
+    return address;
+  }
+}
+
+export interface Converter {
+  /** f32 numbers from `n` elements of a type. */
+  read(type: FloatType, from: number, to: number, n: number): () => void;
+  /** Elements of a type from `n` f32 numbers. */
+  write(type: FloatType, from: number, to: number, n: number): () => void;
+}
+
+const nothing = (): void => {};
+
+export function converter(heap: Heap): Converter {
+  const { fromBf16, toBf16, fromF16, toF16 } = instantiate<HalfKernels>("half", heap);
+  return {
+    read(type, from, to, n) {
+      if (type === "f32") return nothing;
+      return type === "bf16" ? () => fromBf16(from, to, n) : () => fromF16(from, to, n);
+    },
+    write(type, from, to, n) {
+      if (type === "f32") return nothing;
+      return type === "bf16" ? () => toBf16(from, to, n) : () => toF16(from, to, n);
+    },
+  };
+}
