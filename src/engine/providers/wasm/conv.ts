@@ -104,8 +104,8 @@ function bindConv(
   const { channels, results, window, weights, direct } = sizes;
   const { types, groups, direction } = s;
   const block = new ScratchBlock(at.scratch);
-  const numbers = (of: "x" | "w" | "y"): number =>
-    types[of] === "f32" ? at[of] : block.take(copyBytes(types[of], sizes[of]));
+  const numbers = (name: "x" | "w" | "y"): number =>
+    types[name] === "f32" ? at[name] : block.take(copyBytes(types[name], sizes[name]));
   const [x, w, y] = [numbers("x"), numbers("w"), numbers("y")];
   const col = direct ? 0 : block.take(F32 * sizes.rows * s.outWidth * window);
   const groupW = groups === 1 ? w : block.take(F32 * weights);
@@ -113,8 +113,8 @@ function bindConv(
   const scratch = block.take(productBytes);
   const result = { forward: "y", input: "x", weights: "w" }[direction] as "x" | "w" | "y";
   const calls: (() => void)[] = [];
-  for (const of of ["x", "w", "y"] as const) {
-    if (of !== result) calls.push(read(types[of], at[of], { x, w, y }[of], sizes[of]));
+  for (const name of ["x", "w", "y"] as const) {
+    if (name !== result) calls.push(read(types[name], at[name], { x, w, y }[name], sizes[name]));
   }
   const pixel = F32 * s.channels;
   const outPixel = F32 * s.outChannels;
