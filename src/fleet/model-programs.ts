@@ -4,7 +4,7 @@ import type { BatchLayout } from "../data/index.ts";
 import { type Plan, type Prepared, type Provider, prepare, scratchBytes } from "../engine/index.ts";
 import type { AddressType } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
-import { optimize, type RecomputeOptions } from "../passes/index.ts";
+import { mixedPrecision, optimize, type RecomputeOptions } from "../passes/index.ts";
 import {
   deferUpdates,
   differentiate,
@@ -53,11 +53,12 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   const { layout, optimizers, strategy, threads, provider, addressType, recompute } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   const task = taskPrograms(model, layout);
-  const forward = trace((columns, ctx) => task.training(columns, ctx), { inputs, training: true });
+  const precise = (program: Program): Program => inPrecision(program, strategy);
+  const forward = precise(trace((columns, ctx) => task.training(columns, ctx), { inputs, training: true }));
   const { clip, ema, gradientMerge = 1 } = strategy;
   expectDense(forward, strategy);
   const ruleOf = modelRules(optimizers, forward, clip);
-  const score = trace((columns, ctx) => task.inference(columns, ctx), { inputs, training: false });
+  const score = precise(trace((columns, ctx) => task.inference(columns, ctx), { inputs, training: false }));
 
   const tables = Object.fromEntries(
     Object.entries(forward.tables).map(([name, spec]): [string, TableSpec] => [
@@ -70,6 +71,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     field: (_, field) => ruleOf.field(field),
     clip,
     average: ema,
+    scaled: strategy.amp === "fp16",
   };
   const tableRules = Object.fromEntries(
     Object.entries(tables).map(([name, spec]) => [
@@ -120,13 +122,21 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   };
 }
 
+/** The forward program in the precision that the strategy asks for. */
+function inPrecision(program: Program, { amp, ampLists = {} }: Strategy): Program {
+  if (amp === undefined) return program;
+  const lists = Object.fromEntries(Object.entries(ampLists).filter(([, list]) => list !== undefined));
+  return mixedPrecision(program, { dtype: amp === "fp16" ? "f16" : "bf16", lists });
+}
+
 /** Switches that need the gradients of whole parameters do not serve the rows of tables. */
-function expectDense({ tables }: Program, { clip, gradientMerge = 1 }: Strategy): void {
+function expectDense({ tables }: Program, { amp, clip, gradientMerge = 1 }: Strategy): void {
   const [table] = Object.keys(tables);
   if (table === undefined) return;
   const refuse = (what: string, help: string): never => {
     throw new Error(`strategy: ${what} does not serve models with tables, here "${table}"; ${help}`);
   };
+  if (amp === "fp16") refuse('amp: "fp16"', 'take amp: "bf16", which needs no loss scale');
   if (gradientMerge > 1) refuse(`gradientMerge: ${gradientMerge}`, "take larger batches instead");
   if (clip !== undefined && !("value" in clip)) {
     refuse(`clip: ${JSON.stringify(clip)}`, "a batch has the gradients of a few rows: take clip: { value }");

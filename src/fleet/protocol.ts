@@ -6,6 +6,7 @@ import type { ProviderDescription } from "../engine/providers/index.ts";
 import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
+import type { LossScaleOptions } from "./loss-scale.ts";
 import type { MergeHandle } from "./merge.ts";
 import type { Strategy } from "./strategy.ts";
 
@@ -66,6 +67,8 @@ export interface UpdateWork {
   readonly updateKeys: readonly string[];
   /** Present where the gradients of several steps are gathered before they are applied. */
   readonly merge?: MergeHandle;
+  /** Of fp16: how losses are scaled. */
+  readonly lossScale?: LossScaleOptions;
 }
 
 /** Trains until the queue ends. */

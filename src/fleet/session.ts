@@ -7,6 +7,7 @@ import type { Model } from "../models/index.ts";
 import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import type { Job } from "./job.ts";
+import { lossScaleSchema } from "./loss-scale.ts";
 import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
 import type { MergeHandle } from "./merge.ts";
 import { type ModelPrograms, modelPrograms, type ProgramOptions } from "./model-programs.ts";
@@ -79,7 +80,12 @@ export class Session {
     expectRoom(
       memory,
       { free: capacity - liveBytes, capacity },
-      { model: `model ${model.name}`, batch: layout.batch, halfPrecision: false, recomputed: alternative },
+      {
+        model: `model ${model.name}`,
+        batch: layout.batch,
+        halfPrecision: strategy.amp !== undefined,
+        recomputed: alternative,
+      },
     );
     const note = memoryNote(memory, alternative);
     // What was taken so far is freed where a later part fails.
@@ -156,7 +162,8 @@ export class Session {
     const work = Array.from({ length: threads }, (_, t) => {
       const merge = merges[t];
       const { mode } = strategy;
-      return { mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
+      const scaling = strategy.amp === "fp16" ? { lossScale: lossScaleSchema.parse(strategy.lossScale ?? {}) } : {};
+      return { ...scaling, mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
     });
     return new Session(layout, { parameters, tables, keys, updates: work, memory, memoryNote: note }, owned.move());
   }

@@ -1,5 +1,6 @@
 // The strategy: the one object that says how training is spread, with every switch named as the field names it.
 import { z } from "zod";
+import { lossScaleSchema } from "./loss-scale.ts";
 
 const strategySchema = z.strictObject({
   /**
@@ -31,6 +32,25 @@ const strategySchema = z.strictObject({
    */
   ema: z.number().gt(0).lt(1).optional(),
   /**
+   * Mixed precision: products and convolutions in half precision, weights, sums, norms and losses in f32. "bf16" runs at
+   * twice the rate of f32 where the processor has it (avx512_bf16, by oneDNN) and is emulated elsewhere; "fp16" is emulated
+   * and scales its losses. Not for models with tables in "fp16".
+   */
+  amp: z.enum(["bf16", "fp16"]).optional(),
+  /**
+   * Kinds of ops ("conv2d", "softmax") or scopes of the model ("layer/3") to compute in half precision (`white`), in f32
+   * (`black`), or as their operands are (`gray`), beside the built-in lists.
+   */
+  ampLists: z
+    .strictObject({
+      white: z.array(z.string().min(1)).optional(),
+      black: z.array(z.string().min(1)).optional(),
+      gray: z.array(z.string().min(1)).optional(),
+    })
+    .optional(),
+  /** The dynamic loss scale of "fp16". */
+  lossScale: lossScaleSchema.optional(),
+  /**
    * Keeps less of the forward pass and computes the rest again in the backward pass: less memory for more arithmetic, the
    * same numbers. `segments`: "auto" chooses by the sizes, a number cuts the model into so many parts, names of scopes
    * ("layer/3") are the parts themselves.
@@ -59,7 +79,13 @@ export type StrategyOptions = z.input<typeof strategySchema>;
 export function parseStrategy(options: StrategyOptions = {}): Strategy {
   const parsed = strategySchema.safeParse(options);
   if (parsed.success) {
-    const { deterministic, mode } = parsed.data;
+    const { deterministic, mode, amp, ampLists, lossScale } = parsed.data;
+    if (ampLists !== undefined && amp === undefined) {
+      throw new Error('strategy: ampLists needs amp: "bf16" or "fp16"');
+    }
+    if (lossScale !== undefined && amp !== "fp16") {
+      throw new Error('strategy: lossScale is for amp: "fp16"; bf16 has the range of f32 and needs none');
+    }
     if (deterministic && mode !== "sync") {
       throw new Error(
         `strategy: deterministic: true does not combine with mode "${mode}", whose threads race for the parameters; take mode: "sync"`,

@@ -63,9 +63,9 @@ export function withOwnStatistics(step: Prepared): Prepared {
   };
   const instructions = step.plan.instructions.map((instruction) => {
     const { kind, inputs, attrs } = instruction;
-    if (kind !== "batch_norm" || attrs.training !== true) return instruction;
-    const [x, gamma, beta, mean, variance, ...rest] = inputs as [Operand, Operand, Operand, Operand, Operand];
-    return { ...instruction, inputs: [x, gamma, beta, own(mean), own(variance), ...rest] };
+    if (kind !== "update" || attrs.statistics !== true) return instruction;
+    const targets = attrs.targets as readonly number[];
+    return { ...instruction, inputs: inputs.map((operand, i) => (targets.includes(i) ? own(operand) : operand)) };
   });
   return { ...step, plan: { ...step.plan, instructions, arenaBytes } };
 }

@@ -5,7 +5,7 @@ import { formatProfile, NonFiniteError } from "../engine/index.ts";
 import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
 import { scalarAt } from "../optim/index.ts";
-import { MERGE_SCALE } from "../program/index.ts";
+import { FINITE, MERGE_SCALE, UNSCALE } from "../program/index.ts";
 import {
   address,
   type Bound,
@@ -18,6 +18,7 @@ import {
   threads,
 } from "./bound-plans.ts";
 import { Control } from "./control.ts";
+import { LossScale } from "./loss-scale.ts";
 import { MergeProgress } from "./merge.ts";
 import type { FlushRequest, TrainRequest } from "./protocol.ts";
 import { LOSS_SCALE } from "./tasks.ts";
@@ -26,19 +27,25 @@ const SCALED_LOSS = `scalar:${LOSS_SCALE}`;
 const MERGED = `scalar:${MERGE_SCALE}`;
 
 /** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
-function stepInputs(bound: Bound, request: TrainRequest | FlushRequest): (step: number, rows: number) => void {
+function stepInputs(
+  bound: Bound,
+  request: TrainRequest | FlushRequest,
+  scale: LossScale | undefined,
+): (step: number, rows: number) => void {
   const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
   const cell = (name: string): Float32Array => heap.f32(address(bound, "inputs", name), 1);
   const scalars = request.scalars
     .filter(({ input }) => has(input))
     .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
   const lossScale = has(SCALED_LOSS) ? cell(SCALED_LOSS) : undefined;
+  const unscale = has(UNSCALE) ? cell(UNSCALE) : undefined;
   const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
   const fullRows = request.merge?.rows ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, rows) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
-    if (lossScale !== undefined) lossScale[0] = rows > 0 ? 1 / rows : 0;
+    if (lossScale !== undefined) lossScale[0] = rows > 0 ? (scale?.scale ?? 1) / rows : 0;
+    if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
     if (mergeScale !== undefined) mergeScale[0] = fullRows / rows;
     // Threads of mode `sync` share a step, so the thread is part of the seed.
     if (seed !== undefined)
@@ -72,19 +79,43 @@ function together<T>(barrier: Barrier, work: () => T): T {
   }
 }
 
+/** Tells the loss scale whether the gradients that a plan has applied were finite; nothing for other plans. */
+function scaleLearner({ prepared, ...bound }: Bound, scale: LossScale | undefined): () => void {
+  if (scale === undefined || prepared.plan.outputs[FINITE] === undefined) return () => {};
+  const finite = heap.f32(address({ prepared, ...bound }, "outputs", FINITE), 1);
+  return () => scale.step(finite[0] !== 0);
+}
+
 /** Applies the gradients that steps of so many rows have left. Threads of mode `sync` begin each phase together. */
-function updater(request: TrainRequest | FlushRequest, barrier: Barrier): (step: number, rows: number) => void {
+function updater(
+  request: TrainRequest | FlushRequest,
+  barrier: Barrier,
+  scale: LossScale | undefined,
+): (step: number, rows: number) => void {
   const phases = request.updateKeys.map((key) => {
     const bound = planOf(key);
-    return { run: bound.executable.run, setInputs: stepInputs(bound, request) };
+    const setInputs = stepInputs(bound, request, scale);
+    return { run: bound.executable.run, setInputs, learn: scaleLearner(bound, scale) };
   });
   return (step, rows) => {
     for (let i = 0; i < phases.length; i++) {
       if (request.mode === "sync") meet(barrier);
       phases[i]!.setInputs(step, rows);
       runStep(phases[i]!.run, step, request.rank);
+      phases[i]!.learn();
     }
   };
+}
+
+/** By the plan that applies gradients: a scale goes on from one call to the next. */
+const lossScales = new Map<string, LossScale>();
+
+function lossScaleOf(request: TrainRequest | FlushRequest): LossScale | undefined {
+  if (request.lossScale === undefined) return undefined;
+  const key = request.updateKeys.at(-1) ?? (request as TrainRequest).key;
+  const known = lossScales.get(key) ?? new LossScale(request.lossScale);
+  lossScales.set(key, known);
+  return known;
 }
 
 const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgress | undefined =>
@@ -97,16 +128,19 @@ export function train(request: TrainRequest): unknown {
   const control = Control.attach(heap, request.control, threads);
   const record = recorderOf(bound, WindowStats.attach(heap, request.stats).recorder(thread), request.batch);
   const copy = columnCopier(bound, request.columns);
-  const setInputs = stepInputs(bound, request);
+  const scale = lossScaleOf(request);
+  const setInputs = stepInputs(bound, request, scale);
+  const learn = scaleLearner(bound, scale);
   const { executable } = bound;
   const run = request.profile === true ? executable.runProfiled : executable.run;
   const barrier = control.barrier();
-  const update = updater(request, barrier);
+  const update = updater(request, barrier, scale);
   const merge = mergeProgress(request);
   let steps = 0;
   const forward = (step: number, rows: number): void => {
     setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.fullRows);
     runStep(run, step, request.rank);
+    learn();
     record();
     steps++;
   };
@@ -160,7 +194,7 @@ export function train(request: TrainRequest): unknown {
 export function flush(request: FlushRequest): void {
   const control = Control.attach(heap, request.control, threads);
   const barrier = control.barrier();
-  const update = updater(request, barrier);
+  const update = updater(request, barrier, lossScaleOf(request));
   const merge = mergeProgress(request);
   if (merge === undefined || merge.steps === 0) return;
   if (request.mode === "async") update(control.nextStep(), merge.rows);

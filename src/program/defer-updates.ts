@@ -39,7 +39,7 @@ export interface DeferredUpdates {
    */
   readonly apply: (share: ApplyShare) => Program;
   /**
-   * Where gradients are clipped by the norm of all and a share has some of them: what must run for every share before any is
+   * Where updates depend on the norm of all gradients and a share has some of them: what must run for every share before any is
    * applied. Its output `squares` is the share's part of Σ‖g‖²; `apply` takes the parts of all, `squares#s` of share s.
    */
   readonly squares?: (share: ApplyShare) => Program;
@@ -90,17 +90,18 @@ export function deferUpdates(
     for (const [i, { gradient }] of list.entries()) step.output(`grad:${table}/${i}`, gradient);
   }
   const gathered = mergeReplicas !== undefined;
-  const { clip } = rules;
   return {
     step: step.build(),
     parameters,
     tables: Object.keys(contributions),
     apply: (share) => applyProgram(differentiated, rules, share, gathered),
-    ...(clip !== undefined && "globalNorm" in clip
-      ? { squares: (share) => squaresProgram(differentiated, rules, share, gathered) }
-      : {}),
+    ...(needsSquares(rules) ? { squares: (share) => squaresProgram(differentiated, rules, share, gathered) } : {}),
   };
 }
+
+/** Whether an update depends on the squares of all gradients. */
+const needsSquares = ({ clip, scaled }: UpdateRules): boolean =>
+  scaled === true || (clip !== undefined && "globalNorm" in clip);
 
 const lookupsOf = (list: readonly Contribution[]): ValueId[] => [...new Set(list.map(({ rows }) => rows))];
 
@@ -162,9 +163,8 @@ function applyProgram(
   }
   const builder = new ProgramBuilder();
   builder.scope = "update";
-  const { clip } = rules;
   const parts =
-    shares > 1 && clip !== undefined && "globalNorm" in clip
+    shares > 1 && needsSquares(rules)
       ? Array.from({ length: shares }, (_, s) => builder.input(replicaInput(SQUARES, s), { shape: [], dtype: "f32" }))
       : [];
   const squares = parts.length > 0 ? total(builder, parts) : undefined;

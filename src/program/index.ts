@@ -59,7 +59,7 @@ export {
   type Sides,
   type WindowOptions,
 } from "./pictures.ts";
-export { averageName, placeUpdates, slotName, type UpdateRules } from "./place-updates.ts";
+export { averageName, FINITE, placeUpdates, slotName, UNSCALE, type UpdateRules } from "./place-updates.ts";
 export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
 export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";

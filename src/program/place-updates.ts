@@ -1,8 +1,8 @@
 // Puts the optimizer into a differentiated program: updates of dense parameters and of table rows, each as soon as it can.
-import { add, constant, type Expr, input, mul } from "../kernels/expr.ts";
+import { add, constant, type Expr, eq, input, mul, select, sub } from "../kernels/expr.ts";
 import type { UpdateRule } from "../kernels/update-rule.ts";
 import { ProgramBuilder } from "./builder.ts";
-import { type Clip, clipByNorm, clipRule } from "./clip.ts";
+import { type Clip, clipByNorm, clipRule, sumOfSquares } from "./clip.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
 import { inputsOf, keyOf, mapInputs, rewrite } from "./expr-tools.ts";
 import type { Parameter, Program, ValueId } from "./ir.ts";
@@ -21,7 +21,17 @@ export interface UpdateRules {
    * each update. It starts as the parameter does.
    */
   readonly average?: number | undefined;
+  /**
+   * Gradients are those of a loss that was multiplied by a scale: updates multiply them by the input `UNSCALE`, and nothing
+   * moves where one of all gradients is not finite; the output `FINITE` then is 0, else 1.
+   */
+  readonly scaled?: boolean | undefined;
 }
+
+/** Name of the rank-0 input that scaled gradients are multiplied by. */
+export const UNSCALE = "scalar:unscale";
+/** Name of the rank-0 output that says whether scaled gradients were finite. */
+export const FINITE = "gradientsFinite";
 
 /** Name of the moving average of a parameter. */
 export const averageName = (parameter: string): string => `${parameter}/average`;
@@ -65,19 +75,50 @@ export interface MovedParameter {
 export function updateParameters(
   builder: ProgramBuilder,
   moved: readonly MovedParameter[],
-  { clip, average }: Pick<UpdateRules, "clip" | "average">,
+  { clip, average, scaled = false }: Pick<UpdateRules, "clip" | "average" | "scaled">,
   squares?: ValueId,
 ): void {
-  const gradients = moved.map(({ gradient }) => gradient);
-  const clipped = clipByNorm(builder, gradients, clip, squares);
+  const raw = moved.map(({ gradient }) => gradient);
+  const { gradients, finite, sum } = scaled ? unscaled(builder, raw, squares) : { gradients: raw, sum: squares };
+  const clipped = clipByNorm(builder, gradients, clip, sum);
   for (const [i, parameter] of moved.entries()) {
     const rule = clipRule(parameter.rule, clip);
-    updateParameter(builder, { ...parameter, gradient: clipped[i]!, rule }, average);
+    updateParameter(builder, { ...parameter, gradient: clipped[i]!, rule }, average, finite);
   }
 }
 
+/** Gradients without their scale, whether all are finite, and the sum of their squares. */
+function unscaled(
+  builder: ProgramBuilder,
+  gradients: readonly ValueId[],
+  squares: ValueId | undefined,
+): { gradients: ValueId[]; finite: ValueId; sum: ValueId } {
+  const scale = builder.input(UNSCALE, { shape: [], dtype: "f32" });
+  const own = (): ValueId =>
+    gradients.length > 0
+      ? sumOfSquares(builder, gradients)
+      : builder.emit("map", [], { exprs: [constant(0)], shape: [] })[0]!;
+  const all = squares ?? own();
+  const [finite, sum] = builder.emit("map", [all, scale], {
+    // Infinity and NaN are the numbers whose difference to themselves is not 0.
+    exprs: [eq(sub(input(0), input(0)), 0), mul(mul(input(0), input(1)), input(1))],
+    shape: [],
+  }) as [ValueId, ValueId];
+  builder.output(FINITE, finite);
+  return {
+    gradients: gradients.map((id) => builder.emit("map", [id, scale], { exprs: [mul(input(0), input(1))] })[0]!),
+    finite,
+    sum,
+  };
+}
+
 /** Appends the update of one parameter, one pass over all that belongs to it; a dense parameter counts as one row. */
-function updateParameter(builder: ProgramBuilder, parameter: MovedParameter, average: number | undefined): void {
+function updateParameter(
+  builder: ProgramBuilder,
+  parameter: MovedParameter,
+  average: number | undefined,
+  finite: ValueId | undefined,
+): void {
   const { name, weight, gradient, rule, cleared = [] } = parameter;
   const { shape } = builder.typeOf(weight);
   const hidden = { trainable: false, group: "optimizer" } as const;
@@ -97,10 +138,15 @@ function updateParameter(builder: ProgramBuilder, parameter: MovedParameter, ave
     const target = all.push(builder.parameter(averageName(name), shape, init, { ...hidden, group: "average" })) - 1;
     writes.push({ target, expr: add(mul(input(target), average), mul(newWeight, 1 - average)) });
   }
-  for (const id of cleared) writes.push({ target: all.push(id) - 1, expr: constant(0) });
-  emitUpdate(builder, all, writes);
+  const flag = finite === undefined ? undefined : input(all.push(finite) - 1);
+  /** What is written where gradients may not be finite: the old value then stays. */
+  const kept = ({ target, expr }: (typeof writes)[number]): (typeof writes)[number] =>
+    flag === undefined ? { target, expr } : { target, expr: select(flag, expr, input(target)) };
+  const moves = writes.map(kept);
+  for (const id of cleared) moves.push({ target: all.push(id) - 1, expr: constant(0) });
+  emitUpdate(builder, all, moves);
   for (const [i, slot] of rule.slots.entries()) {
-    if (slot.perRow) emitUpdate(builder, all, [{ target: i + 2, expr: newState[i]! }]);
+    if (slot.perRow) emitUpdate(builder, all, [kept({ target: i + 2, expr: newState[i]! })]);
   }
 }
 
