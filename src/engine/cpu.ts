@@ -13,6 +13,7 @@ import { matmulOps } from "./ops/matmul.ts";
 import { normOps } from "./ops/norm.ts";
 import type { BindOp, CpuContext } from "./ops/op.ts";
 import { poolOps } from "./ops/pool.ts";
+import { recurrentOps } from "./ops/recurrent.ts";
 import { scatterOps } from "./ops/scatter.ts";
 import { softmaxOps } from "./ops/softmax.ts";
 import { tableOps } from "./ops/table.ts";
@@ -27,6 +28,7 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...convOps,
   ...poolOps,
   ...embeddingOps,
+  ...recurrentOps,
   ...copyOps,
   ...softmaxOps,
   ...normOps,

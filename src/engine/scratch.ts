@@ -1,8 +1,9 @@
 // How much scratch memory each op needs while it runs: the planner asks, the arena holds it.
 import { convScratch } from "./ops/conv.ts";
-import { reduceScratchBytes } from "./ops/elementwise.ts";
+import { elementwiseScratch } from "./ops/elementwise.ts";
 import { matmulScratch } from "./ops/matmul.ts";
 import { poolScratch } from "./ops/pool.ts";
+import { recurrentScratch } from "./ops/recurrent.ts";
 import type { Provider } from "./provider.ts";
 import type { OpSignature } from "./tensor.ts";
 
@@ -19,11 +20,17 @@ export function scratchBytes(op: OpSignature, provider: Provider): number {
     case "conv2d_input_grad":
     case "conv2d_weight_grad":
       return convScratch(op, provider);
+    case "lstm":
+    case "lstm_grad":
+    case "gru":
+    case "gru_grad":
+      return recurrentScratch(op, provider);
     case "pool2d":
     case "pool2d_grad":
       return poolScratch(op, provider);
     case "reduce":
-      return reduceScratchBytes(op);
+    case "rows":
+      return elementwiseScratch(op);
     case "batch_norm":
       return op.attrs.training === true ? 0 : op.inputs[1]!.shape[0]! * 4;
     default:

@@ -103,12 +103,13 @@ export class Graph {
     return this.#intern(`rowMean ${x}`, () => ({ kind: "rowMean", args: [x], varies: false, level: 1, phase: 0 }));
   }
 
-  /** The nodes from which others are computed, these included. */
-  reach(roots: readonly NodeId[]): NodeId[] {
+  /** The nodes from which others are computed, these included, but nothing beyond those at which it is to stop. */
+  reach(roots: readonly NodeId[], stop: (id: NodeId) => boolean): NodeId[] {
     const met = new Set<NodeId>();
     const visit = (id: NodeId): void => {
       if (met.has(id)) return;
       met.add(id);
+      if (stop(id)) return;
       for (const arg of this.nodes[id]!.args) visit(arg);
     };
     for (const root of roots) visit(root);

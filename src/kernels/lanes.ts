@@ -108,7 +108,7 @@ export class LaneEmitter {
     const kept = this.#kept.get(id);
     if (kept === undefined) this.#instruction(id);
     else this.#fn.load(kept.pointer, kept.offset + kept.bytes * this.#offset, 4, kept.bytes);
-    if (!varies || (this.#uses.get(id)!.length < 2 && !this.#outlivesRow(id))) return;
+    if (!varies || !(this.#isShared(id) || this.#outlivesRow(id))) return;
     const own = local ?? this.#fn.local(valueType.v128);
     this.#locals.set(id, own);
     this.#current.add(id);
@@ -126,6 +126,10 @@ export class LaneEmitter {
       this.#visit(arg);
       this.#uses.get(arg)!.push(id);
     }
+  }
+
+  #isShared(id: NodeId): boolean {
+    return this.#uses.get(id)!.length + (this.#roots.has(id) ? 1 : 0) > 1;
   }
 
   #outlivesRow(id: NodeId): boolean {

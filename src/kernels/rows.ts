@@ -27,7 +27,8 @@ interface Passes {
   readonly stages: readonly { readonly root: NodeId; readonly result: NodeId }[];
   readonly roots: readonly NodeId[];
   readonly rowRoots: readonly NodeId[];
-  readonly kept: readonly NodeId[];
+  /** Nodes whose vectors are stored, each in the pass of its phase. */
+  readonly kept: readonly { readonly node: NodeId; readonly phase: number }[];
 }
 
 function passesOf(kernel: RowsKernel): Passes {
@@ -71,14 +72,30 @@ function passesOf(kernel: RowsKernel): Passes {
   return { graph, counters, outer, inner, stages: nodes, roots, rowRoots, kept: keptOf(graph, nodes, roots) };
 }
 
-/** The dear roots of stages that a later pass computes from. */
-function keptOf(graph: Graph, stages: Passes["stages"], roots: readonly NodeId[]): NodeId[] {
-  const phaseOf = (root: NodeId): number => graph.nodes[root]!.phase;
+/**
+ * What to store: of the nodes that a pass computes and later ones compute from, those that later ones meet first, where they
+ * are dear.
+ */
+function keptOf(graph: Graph, stages: Passes["stages"], roots: readonly NodeId[]): Passes["kept"] {
+  const kept: { node: NodeId; phase: number }[] = [];
+  const isKept = (id: NodeId): boolean => kept.some(({ node }) => node === id);
+  const phaseOf = (id: NodeId): number => graph.nodes[id]!.phase;
   const isWork = (id: NodeId): boolean => graph.nodes[id]!.kind === "simd" && graph.nodes[id]!.varies;
-  return [...new Set(stages.map(({ root }) => root))].filter((root) => {
-    const later = [...stages.map((stage) => stage.root).filter((other) => phaseOf(other) > phaseOf(root)), ...roots];
-    return graph.reach([root]).filter(isWork).length >= DEAR && graph.reach(later).includes(root);
-  });
+  const isDear = (id: NodeId): boolean => graph.reach([id], isKept).filter(isWork).length >= DEAR;
+  const ends = stages.map(({ root }) => root);
+  for (const phase of new Set(ends.map(phaseOf))) {
+    const here = new Set(
+      graph.reach(
+        ends.filter((root) => phaseOf(root) === phase),
+        isKept,
+      ),
+    );
+    const later = [...ends.filter((root) => phaseOf(root) > phase), ...roots];
+    const isBoundary = (id: NodeId): boolean => isKept(id) || (here.has(id) && isWork(id) && isDear(id));
+    const met = graph.reach(later, isBoundary).filter((id) => isBoundary(id) && !isKept(id));
+    kept.push(...met.map((node) => ({ node, phase })));
+  }
+  return kept;
 }
 
 const paddedBytes = ({ shape }: RowsKernel): number => 16 * Math.ceil(shape.at(-1)! / 4);
@@ -98,8 +115,8 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
   const widths = inputs.map(({ dtype = "f32" }) => elementBytes[dtype]);
   const outputWidths = dtypes.map((dtype) => elementBytes[dtype]);
   const keptAt = (i: number): Address => ({ pointer: scratch, offset: i * paddedBytes(kernel), bytes: 4 });
-  const allRoots = [...nodes.stages.map(({ root }) => root), ...nodes.roots, ...nodes.rowRoots];
-  const lanes = new LaneEmitter(fn, graph, allRoots, {
+  const ends = [...nodes.stages.map(({ root }) => root), ...nodes.roots, ...nodes.rowRoots];
+  const lanes = new LaneEmitter(fn, graph, [...ends, ...kept.map(({ node }) => node)], {
     address: (pointer) => ({ pointer, offset: 0, bytes: widths[pointer]! }),
     counters: locals.map((local, i) => ({ local, laneStep: inner.strides[scratch + 1 + i]!, rowStep: 0 })),
   });
@@ -123,22 +140,24 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
       for (const result of results) result.flush();
     };
     for (const result of results) result.start();
+    const stored = kept.flatMap((keep, i) => (keep.phase === phase ? [{ node: keep.node, at: keptAt(i) }] : []));
     const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, (offset, count) => {
       lanes.vector(offset, count);
-      for (const [k, { root }] of own.entries()) {
-        const at = kept.indexOf(root);
-        lanes.push(root);
+      for (const { node, at } of stored) {
+        lanes.push(node);
         fn.set(value);
-        if (at >= 0) fn.store(scratch, keptAt(at).offset + 4 * offset, 4, value, 4);
-        results[k]!.accumulators.add((offset / 4) % registers, count, () => fn.get(value));
+        fn.store(at.pointer, at.offset + at.bytes * offset, 4, value, 4);
+      }
+      for (const [k, { root }] of own.entries()) {
+        results[k]!.accumulators.add((offset / 4) % registers, count, () => lanes.push(root));
       }
     });
     step(-moved);
-    for (const [k, { root, result }] of own.entries()) {
+    for (const [k, { result }] of own.entries()) {
       results[k]!.finish();
       lanes.define(result, results[k]!.local);
-      if (kept.includes(root)) lanes.keep(root, keptAt(kept.indexOf(root)));
     }
+    for (const { node, at } of stored) lanes.keep(node, at);
     lanes.enter(outer.length, phase + 1);
   };
 

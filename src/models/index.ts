@@ -11,6 +11,6 @@ export {
 } from "./click.ts";
 export { create, modelNames } from "./create.ts";
 export { type Features, lookUpFeatures } from "./features.ts";
-export { bert, gpt } from "./language.ts";
+export { bert, gpt, lstmLanguageModel } from "./language.ts";
 export { type Columns, defineModel, type Model, type Task } from "./model.ts";
 export { resNet50, vgg16 } from "./vision.ts";

@@ -1,7 +1,7 @@
-// Models of text: BERT and a GPT-like decoder, with the layers and names of Hugging Face.
+// Models of text: BERT, a GPT-like decoder and an LSTM, with the layers and names of Hugging Face and PyTorch.
 import { z } from "zod";
 import type { ActivationName } from "../nn/index.ts";
-import { attention, dropout, embedding, layerNorm, linear, positionEmbedding } from "../nn/index.ts";
+import { attention, dropout, embedding, layerNorm, linear, lstm, positionEmbedding } from "../nn/index.ts";
 import type { Init, Tensor, TraceContext } from "../program/index.ts";
 import { type Columns, defineModel, type Model } from "./model.ts";
 
@@ -27,6 +27,13 @@ const gptSchema = z.strictObject({
   heads: count.default(12),
   positions: count.default(1024),
   dropout: rate.default(0.1),
+});
+
+const lstmSchema = z.strictObject({
+  vocabulary: count.default(10_000),
+  width: count.default(650),
+  layers: count.default(2),
+  dropout: rate.default(0.5),
 });
 
 /** Truncated in the originals; the tails beyond two deviations make no difference to training. */
@@ -94,6 +101,14 @@ function gptForward(config: z.output<typeof gptSchema>, { ids }: Columns, ctx: T
   return rows.matmul(words, { transposeB: true }).reshape([batch, length, vocabulary]);
 }
 
+function lstmForward(config: z.output<typeof lstmSchema>, { ids }: Columns, ctx: TraceContext): Tensor {
+  const { vocabulary, width, layers, dropout: share } = config;
+  const init: Init = { kind: "uniform", scale: 0.05 };
+  const x = dropout(embedding(ctx, "embedding", ids!, { vocabulary, dim: width, init }), { rate: share });
+  const y = lstm(ctx, "lstm", x, { units: width, layers, dropout: share, init });
+  return linear(ctx, "output", dropout(y, { rate: share }), vocabulary, { init });
+}
+
 /**
  * BERT-base with a classifier over its first token (arXiv 1810.04805): `ids` i32 [B,T], optionally `types` i32 [B,T] and
  * `mask` f32 [B,T] with 0 for padding → logits [B, classes].
@@ -104,3 +119,7 @@ export const bert = (options: z.input<typeof bertSchema> = {}): Model =>
 /** A decoder as GPT-2, its embeddings tied to its output: `ids` i32 [B,T] → logits [B, T, vocabulary] of the next token. */
 export const gpt = (options: z.input<typeof gptSchema> = {}): Model =>
   defineModel("gpt", "classification", gptSchema, options, gptForward);
+
+/** The medium LSTM language model of arXiv 1409.2329: `ids` i32 [B,T] → logits [B, T, vocabulary] of the next token. */
+export const lstmLanguageModel = (options: z.input<typeof lstmSchema> = {}): Model =>
+  defineModel("lstmLanguageModel", "classification", lstmSchema, options, lstmForward);

@@ -5,6 +5,7 @@ import { writtenValues } from "../program/ops/catalogue.ts";
 import { reducedExprs } from "../program/ops/map.ts";
 import { compact } from "./edit.ts";
 import { normalize, spanOf } from "./operands.ts";
+import { rowArithmetic, withRowArithmetic } from "./row-arithmetic.ts";
 
 /** Inputs, parameters and tables stay, read or not: they are the program's interface. */
 export function eliminateDeadCode(program: Program): Program {
@@ -17,7 +18,7 @@ export function eliminateDeadCode(program: Program): Program {
       changed = true;
       continue;
     }
-    const left = op.kind === "map" || op.kind === "reduce" ? dropOutputs(program, op, needed) : op;
+    const left = dropOutputs(program, op, needed);
     if (left !== op) changed = true;
     for (const id of left.inputs) needed.add(id);
     kept.push(left);
@@ -25,9 +26,11 @@ export function eliminateDeadCode(program: Program): Program {
   return changed ? compact({ ...program, ops: kept.reverse() }) : program;
 }
 
-function dropOutputs(program: Program, op: OpOf<"map"> | OpOf<"reduce">, needed: ReadonlySet<ValueId>): Op {
+function dropOutputs(program: Program, op: Op, needed: ReadonlySet<ValueId>): Op {
+  if (op.kind !== "map" && op.kind !== "reduce" && op.kind !== "rows") return op;
   const live = op.outputs.flatMap((id, k) => (needed.has(id) ? [k] : []));
   if (live.length === op.outputs.length) return op;
+  if (op.kind === "rows") return dropRowOutputs(op, live);
   const all = op.kind === "map" ? op.attrs.exprs : reducedExprs(op.attrs);
   const { exprs, inputs } = normalize({ exprs: live.map((k) => all[k]!), inputs: op.inputs });
   const outputs = live.map((k) => op.outputs[k]!);
@@ -38,4 +41,17 @@ function dropOutputs(program: Program, op: OpOf<"map"> | OpOf<"reduce">, needed:
   const { shape } = program.values[outputs[0]!]!;
   const dtypes = outputs.map((id) => program.values[id]!.dtype as FloatType);
   return { ...op, inputs, outputs, attrs: { exprs, shape, ...typed(dtypes) } };
+}
+
+function dropRowOutputs(op: OpOf<"rows">, live: readonly number[]): OpOf<"rows"> {
+  const { exprs, rowExprs, dtypes } = op.attrs;
+  const tensors = live.filter((k) => k < exprs.length);
+  const attrs = {
+    ...op.attrs,
+    exprs: tensors.map((k) => exprs[k]!),
+    rowExprs: live.filter((k) => k >= exprs.length).map((k) => rowExprs[k - exprs.length]!),
+    ...(dtypes === undefined ? {} : { dtypes: tensors.map((k) => dtypes[k]!) }),
+  };
+  const left: OpOf<"rows"> = { ...op, outputs: live.map((k) => op.outputs[k]!), attrs };
+  return withRowArithmetic(left, rowArithmetic(left));
 }

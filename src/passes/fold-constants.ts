@@ -6,6 +6,7 @@ import { typed } from "../program/ops/broadcast.ts";
 import { reducedExprs, stores } from "../program/ops/map.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { type Arithmetic, normalize, spanOf } from "./operands.ts";
+import { rowArithmetic, stageIds, withRowArithmetic } from "./row-arithmetic.ts";
 
 export function foldConstants(program: Program): Program {
   const constants = new Map<ValueId, number>();
@@ -38,10 +39,14 @@ export function foldConstants(program: Program): Program {
         if (!sameShape(spanOf(program, folded.inputs), spanOf(program, op.inputs))) return op;
         return { ...op, inputs: folded.inputs, attrs: { ...op.attrs, exprs: folded.exprs } };
       }
+      case "rows": {
+        const { exprs, inputs } = fold(rowArithmetic(op), constants, stageIds(op));
+        return withRowArithmetic(op, { exprs, inputs });
+      }
       case "update": {
         const targets = op.attrs.targets.map((target) => op.inputs[target]!);
         const { exprs, inputs } = fold({ exprs: op.attrs.exprs, inputs: op.inputs }, constants, targets);
-        return { ...op, inputs, attrs: { exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
+        return { ...op, inputs, attrs: { ...op.attrs, exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
       }
       case "reshape":
       case "transpose":

@@ -1,20 +1,22 @@
-// Joins elementwise ops: a map is written into the maps, reductions and updates that read it, so that its result never
-// goes through memory. No expensive part is computed twice, and no op reads more memory than before.
+// Joins elementwise ops: a map is written into the maps, reductions, rows and updates that read it, so that its result
+// never goes through memory. No expensive part is computed twice, and less memory is read and written in all.
 import type { Expr } from "../kernels/expr.ts";
-import { childrenOf, countNodes, isExpensive, isRandom } from "../program/expr-tools.ts";
+import { childrenOf, countNodes, isExpensive, isRandom, some } from "../program/expr-tools.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, sizeOf, type ValueId } from "../program/ir.ts";
 import { typed } from "../program/ops/broadcast.ts";
 import { reducedExprs } from "../program/ops/map.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { Draft } from "./edit.ts";
 import { type Arithmetic, inline, spanOf } from "./operands.ts";
+import { rowArithmetic, stageIds, withRowArithmetic } from "./row-arithmetic.ts";
 
 /** Beyond these, a kernel runs out of registers and gains nothing by growing. */
 const limits = { operands: 12, nodes: 96, treeNodes: 600, broadcastNodes: 6 } as const;
 
-type Elementwise = OpOf<"map"> | OpOf<"reduce"> | OpOf<"update">;
+type Elementwise = OpOf<"map"> | OpOf<"reduce"> | OpOf<"rows"> | OpOf<"update">;
 
-const isElementwise = (op: Op): op is Elementwise => op.kind === "map" || op.kind === "reduce" || op.kind === "update";
+const isElementwise = (op: Op): op is Elementwise =>
+  op.kind === "map" || op.kind === "reduce" || op.kind === "rows" || op.kind === "update";
 
 export function fuseElementwise(program: Program): Program {
   const draft = new Draft(program);
@@ -52,7 +54,9 @@ function worthwhile(draft: Draft, from: number, id: ValueId): boolean {
   if (all.length <= 1) return true;
   const size = sizeOf(values[id]!.shape);
   const wide = producer.inputs.filter((input) => sizeOf(values[input]!.shape) === size);
-  if (isExpensive(expr) || wide.length > 1) return false;
+  if (isExpensive(expr)) return false;
+  // Written once (which costs a read too) and read by all, or computed by all from what it is computed from.
+  if (all.length * wide.length > wide.length + 2 + all.length) return false;
   return all.every((at) => absorb(draft, from, at, id) !== undefined);
 }
 
@@ -67,8 +71,10 @@ function absorb(draft: Draft, from: number, at: number, id: ValueId): Elementwis
   // The producer's work would be repeated along the axes that it broadcasts over.
   const repeats = sizeOf(program.values[id]!.shape) < sizeOf(loop);
   if (repeats && (isExpensive(expr) || countNodes([expr]) > limits.broadcastNodes)) return undefined;
-  if (isRandom(expr) && consumer.kind !== "map") return undefined;
-  const targets = consumer.kind === "update" ? consumer.attrs.targets.map((target) => consumer.inputs[target]!) : [];
+  if (isRandom(expr) && consumer.kind !== "map" && consumer.kind !== "rows") return undefined;
+  const { shape } = program.values[id]!;
+  if (some(expr, (node) => node.op === "index" && shape.at(node.axis) !== loop.at(node.axis))) return undefined;
+  const targets = keptOperands(consumer);
   if (targets.includes(id) || !draft.canRunLater(from, at)) return undefined;
   const next = inline(
     arithmeticOf(consumer),
@@ -76,7 +82,8 @@ function absorb(draft: Draft, from: number, at: number, id: ValueId): Elementwis
     { expr: asStored(draft, id, expr), inputs: producer.inputs },
     targets,
   );
-  if (next.inputs.length > Math.max(limits.operands, consumer.inputs.length)) return undefined;
+  const operands = next.inputs.filter((input) => input >= 0).length;
+  if (operands > Math.max(limits.operands, consumer.inputs.length)) return undefined;
   if (!small(next.exprs)) return undefined;
   return withArithmetic(program, consumer, next, loop, targets);
 }
@@ -87,7 +94,14 @@ function asStored({ program }: Draft, id: ValueId, expr: Expr): Expr {
   return dtype === "bf16" || dtype === "f16" ? { op: dtype, x: expr } : expr;
 }
 
+/** Operands that stay, read or not. */
+function keptOperands(op: Elementwise): readonly ValueId[] {
+  if (op.kind === "rows") return stageIds(op);
+  return op.kind === "update" ? op.attrs.targets.map((target) => op.inputs[target]!) : [];
+}
+
 function arithmeticOf(op: Elementwise): Arithmetic {
+  if (op.kind === "rows") return rowArithmetic(op);
   if (op.kind === "reduce") return { exprs: reducedExprs(op.attrs), inputs: op.inputs };
   return { exprs: op.attrs.exprs, inputs: op.inputs };
 }
@@ -103,7 +117,9 @@ function withArithmetic(
     case "map":
       return { ...op, inputs, attrs: { exprs, shape: loop, ...typed(op.attrs.dtypes ?? []) } };
     case "update":
-      return { ...op, inputs, attrs: { exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
+      return { ...op, inputs, attrs: { ...op.attrs, exprs, targets: targets.map((id) => inputs.indexOf(id)) } };
+    case "rows":
+      return withRowArithmetic(op, { exprs, inputs });
     case "reduce": {
       return sameShape(spanOf(program, inputs), loop) ? { ...op, inputs, attrs: { ...op.attrs, exprs } } : undefined;
     }
@@ -112,6 +128,7 @@ function withArithmetic(
 
 /** The shape that the op loops over. */
 function loopShape(program: Program, op: Elementwise): Shape {
+  if (op.kind === "rows") return op.attrs.shape;
   if (op.kind === "map") return program.values[op.outputs[0]!]!.shape;
   return spanOf(program, op.inputs);
 }

@@ -2,9 +2,9 @@
 export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 export { eliminateDeadCode } from "./dead-code.ts";
 export { foldConstants } from "./fold-constants.ts";
+export { fuse } from "./fuse.ts";
 export { fuseElementwise } from "./fuse-elementwise.ts";
 export { fuseMatmul } from "./fuse-matmul.ts";
-export { fuseRows } from "./fuse-rows.ts";
 export { lower } from "./lower.ts";
 export { type HalfType, type MixedPrecisionOptions, mixedPrecision, type PrecisionLists } from "./mixed-precision.ts";
 export { type OptimizeOptions, optimize, type Pass } from "./optimize.ts";

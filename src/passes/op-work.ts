@@ -25,6 +25,11 @@ function flopsOf(op: Op, elements: (id: ValueId) => number, shapeOf: (id: ValueI
   switch (op.kind) {
     case "map":
       return FLOPS_PER_NODE * countNodes(op.attrs.exprs) * elements(result);
+    case "rows": {
+      const { stages, exprs, rowExprs, shape } = op.attrs;
+      const nodes = countNodes([...stages.map(({ expr }) => expr), ...exprs, ...rowExprs]);
+      return FLOPS_PER_NODE * nodes * sizeOf(shape);
+    }
     case "matmul": {
       const [rows, columns] = shapeOf(first) as [number, number];
       return 2 * elements(result) * (op.attrs.transposeA ? rows : columns);

@@ -43,3 +43,10 @@ export function inline(
     keep,
   );
 }
+
+/** Both arithmetics over one list of operands, the expressions of the second in front of number `at` of the first. */
+export function join(first: Arithmetic, second: Arithmetic, at: number): Arithmetic {
+  const base = first.inputs.length;
+  const moved = second.exprs.map((expr) => mapInputs(expr, (index) => input(base + index)));
+  return normalize({ exprs: first.exprs.toSpliced(at, 0, ...moved), inputs: [...first.inputs, ...second.inputs] });
+}

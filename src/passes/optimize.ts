@@ -5,8 +5,9 @@ import { hoistUpdates, sinkUpdates } from "../program/schedule.ts";
 import { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
-import { fuseElementwise } from "./fuse-elementwise.ts";
+import { fuse } from "./fuse.ts";
 import { fuseMatmul } from "./fuse-matmul.ts";
+import { lower } from "./lower.ts";
 import { type RecomputeOptions, recompute } from "./recompute.ts";
 import { simplifyMatmul } from "./simplify-matmul.ts";
 
@@ -20,7 +21,8 @@ const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["common subexpressions", eliminateCommonSubexpressions],
   ["simpler matmuls", simplifyMatmul],
   ["matmul epilogues", fuseMatmul],
-  ["elementwise fusion", fuseElementwise],
+  ["lowering", lower],
+  ["fusion", fuse],
   ["constants of fused ops", foldConstants],
   ["common subexpressions of fused ops", eliminateCommonSubexpressions],
 ];

@@ -18,8 +18,10 @@ import {
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants,
+  fuse,
   fuseElementwise,
   fuseMatmul,
+  lower,
   optimize,
   simplifyMatmul,
 } from "./index.ts";
@@ -32,6 +34,8 @@ const passes = {
   foldConstants,
   fuseMatmul,
   fuseElementwise,
+  lower,
+  "fuse after lower": (program: Program): Program => fuse(lower(program)),
   optimize,
 };
 

@@ -35,7 +35,8 @@ export class PeakMeter {
       for (const id of op.inputs) end[memory[id]!] = time;
     }
     for (const id of Object.values(outputs)) end[memory[id]!] = ops.length;
-    for (const [time, op] of ops.entries()) if (op.kind === "map") this.#reuse(op, time, memory, start, end);
+    for (const [time, op] of ops.entries())
+      if (op.kind === "map" || op.kind === "rows") this.#reuse(op, time, memory, start, end);
     return this.#most(ops.length, start, end);
   }
 

@@ -1,6 +1,6 @@
 // Computes values of the forward pass again where the backward pass reads them, so that they need no memory in between
 // (arXiv 1604.06174). Which ones is for the caller to say.
-import type { Op, OpOf, Program, Value, ValueId } from "../program/ir.ts";
+import type { Op, Program, Value, ValueId } from "../program/ir.ts";
 import { isView } from "../program/liveness.ts";
 
 /** The forward pass of a training step: what its loss depends on. */
@@ -86,7 +86,7 @@ export function rematerialize(forward: Forward, kept: ReadonlySet<ValueId>): Rem
       return copy;
     });
     repeated.push(op);
-    ops.push(withoutEffect({ ...op, inputs, outputs: results, scope: `recompute/${op.scope}` } as Op));
+    ops.push({ ...op, inputs, outputs: results, scope: `recompute/${op.scope}` } as Op);
     return copies.get(id)!;
   };
   for (const op of program.ops.slice(end)) {
@@ -95,10 +95,3 @@ export function rematerialize(forward: Forward, kept: ReadonlySet<ValueId>): Rem
   }
   return { program: { ...program, values, ops }, repeated };
 }
-
-/** Running statistics have moved in the forward pass. */
-function withoutEffect(op: Op): Op {
-  return op.kind === "batch_norm" ? frozen(op) : op;
-}
-
-const frozen = (op: OpOf<"batch_norm">): Op => ({ ...op, attrs: { ...op.attrs, momentum: 1 } });

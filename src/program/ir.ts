@@ -69,6 +69,18 @@ export interface OpAttrs {
     readonly keepDims: boolean;
     readonly exprs?: readonly Expr[];
   };
+  /**
+   * Passes over each row of `shape`, its last axis; lowering makes these ops, after differentiation. Expressions read the
+   * inputs, which broadcast to `shape`, and as operands behind them the results of the stages. `exprs` give tensors of
+   * `shape` and `dtypes` (default all f32), `rowExprs` f32 numbers, one a row.
+   */
+  readonly rows: {
+    readonly stages: readonly { readonly op: "sum" | "max"; readonly expr: Expr }[];
+    readonly exprs: readonly Expr[];
+    readonly rowExprs: readonly Expr[];
+    readonly shape: Shape;
+    readonly dtypes?: readonly FloatType[];
+  };
   readonly matmul: {
     readonly transposeA: boolean;
     readonly transposeB: boolean;
@@ -108,6 +120,10 @@ export interface OpAttrs {
   readonly embedding: { readonly dtype?: FloatType };
   /** `rows` is the number of rows of the weights. */
   readonly embedding_grad: { readonly rows: number };
+  readonly lstm: Record<never, never>;
+  readonly lstm_grad: Record<never, never>;
+  readonly gru: Record<never, never>;
+  readonly gru_grad: Record<never, never>;
   readonly reshape: { readonly shape: Shape };
   readonly concat: { readonly axis: number };
   readonly slice: { readonly axis: number; readonly start: number; readonly end: number };
@@ -139,7 +155,12 @@ export interface OpAttrs {
   };
   readonly fm: Record<never, never>;
   readonly fm_grad: Record<never, never>;
-  readonly update: { readonly exprs: readonly Expr[]; readonly targets: readonly number[] };
+  readonly update: {
+    readonly exprs: readonly Expr[];
+    readonly targets: readonly number[];
+    /** The targets are running statistics: of several trainers of one model in step, one moves them. */
+    readonly statistics?: true;
+  };
 }
 
 export type Pooling2d = {

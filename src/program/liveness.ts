@@ -103,11 +103,13 @@ function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
 }
 
 /**
- * Inputs that an op's outputs may lie over, because its kernel reads an element for the last time before it writes that
- * place: a map reads all operands of a vector before it stores the first result, softmax and its gradient sum up a row
- * before they write it.
+ * Inputs that one of an op's outputs may lie over, because its kernel reads an element for the last time before it writes that
+ * place: a map reads all operands of a vector before it stores the first result, rows and softmax are summed up before they
+ * are written.
  */
-export function overwritable(op: Op): readonly ValueId[] {
+export function overwritable(op: Op, output: number): readonly ValueId[] {
+  // Numbers that belong to a whole row of the result are read again with the next one.
+  if (op.kind === "rows") return output < op.attrs.exprs.length ? op.inputs : [];
   return op.kind === "map" || op.kind === "softmax" || op.kind === "softmax_grad" ? op.inputs : [];
 }
 
@@ -119,10 +121,9 @@ function reuseInputs(
   locations: Map<ValueId, Location>,
   views: Map<Buffer, ValueId[]>,
 ): void {
-  const candidates = overwritable(op);
-  if (candidates.length === 0) return;
   const taken = new Set<Buffer>();
-  for (const output of op.outputs) {
+  for (const [k, output] of op.outputs.entries()) {
+    const candidates = overwritable(op, k);
     const type = program.values[output]!;
     const input = candidates.find((id) => {
       const { buffer } = locations.get(id)!;

@@ -1,4 +1,5 @@
 // A program as text, one op a line: what DEBUG shows before and after each pass.
+import type { Expr } from "../kernels/expr.ts";
 import { formatExpr } from "./expr-tools.ts";
 import { formatType, type Init, type Op, type Program, sizeOf, type ValueId } from "./ir.ts";
 import { reducedExprs } from "./ops/map.ts";
@@ -40,6 +41,17 @@ function formatOp(op: Op, name: (id: ValueId) => string): string {
     case "reduce": {
       const body = reducedExprs(op.attrs).map((expr) => formatExpr(expr, operand));
       return `reduce ${op.attrs.op} ${body.join(", ")} axes=[${op.attrs.axes.join(",")}]${op.attrs.keepDims ? " keepDims" : ""}`;
+    }
+    case "rows": {
+      const { stages, exprs, rowExprs } = op.attrs;
+      const results = (index: number): string =>
+        index < op.inputs.length ? operand(index) : `$${index - op.inputs.length}`;
+      const passes = stages.map((stage, i) => `$${i} = ${stage.op} ${formatExpr(stage.expr, results)}`);
+      const list = (parts: readonly Expr[]): string => parts.map((part) => formatExpr(part, results)).join(", ");
+      return `rows ${passes.join("; ")} in ${[exprs, rowExprs]
+        .filter((part) => part.length > 0)
+        .map(list)
+        .join(" | ")}`;
     }
     default: {
       const attrs = Object.entries(op.attrs).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`);

@@ -58,7 +58,7 @@ export function checkPlan(program: Program, plan: Plan): void {
       for (const b of own.slice(i + 1)) if (overlap(a, b)) throw new Error(`${where} has results that overlap`);
       for (const b of inputs) {
         const inPlace =
-          overwritable(op).length > 0 && a !== scratch && a.offset === b.offset && a.shape.join() === b.shape.join();
+          overwritable(op, i).length > 0 && a !== scratch && a.offset === b.offset && a.shape.join() === b.shape.join();
         if (overlap(a, b) && !inPlace) throw new Error(`${where} writes over an operand`);
       }
     }

@@ -1,5 +1,14 @@
-// map, reduce and update: the kernels that the expression compiler generates for a plan.
-import { type Expr, type Kernel, type KernelInput, type ReduceKernel, reduceScratch } from "../../kernels/index.ts";
+// map, reduce, rows and update: the kernels that the expression compiler generates for a plan.
+import {
+  type Expr,
+  type Kernel,
+  type KernelInput,
+  type ReduceKernel,
+  type RowsKernel,
+  reduceScratch,
+  rowsScratch,
+} from "../../kernels/index.ts";
+import type { FloatType } from "../plan.ts";
 import { check, checkArity, checkType, normalizeAxis, type OpSignature, sizeOf, type TensorType } from "../tensor.ts";
 import { type BindOp, call } from "./op.ts";
 
@@ -27,15 +36,17 @@ function kernelInput(op: OpSignature, input: TensorType): KernelInput {
   return dtype === "f32" ? { shape } : { shape, dtype };
 }
 
+function floatType(op: OpSignature, { dtype }: TensorType, output: number): FloatType {
+  check(op, dtype === "f32" || dtype === "bf16" || dtype === "f16", `output ${output} must be f32, bf16 or f16`);
+  return dtype;
+}
+
 const kernelSpecs = {
   map(op: OpSignature): Kernel {
     const exprs = op.attrs.exprs as readonly Expr[];
     checkArity(op, [0, Number.POSITIVE_INFINITY], exprs.length);
     const shape = op.outputs[0]!.shape;
-    const dtypes = op.outputs.map(({ dtype }, i) => {
-      check(op, dtype === "f32" || dtype === "bf16" || dtype === "f16", `output ${i} must be f32, bf16 or f16`);
-      return dtype;
-    });
+    const dtypes = op.outputs.map((output, i) => floatType(op, output, i));
     for (const [i, output] of op.outputs.entries()) checkType(op, `output ${i}`, output, dtypes[i]!, shape);
     const spanned = broadcast(op, [shape, ...op.inputs.map((input) => input.shape)]);
     check(op, sizeOf(spanned) === sizeOf(shape), `the inputs span [${spanned}], more than the outputs`);
@@ -58,6 +69,18 @@ const kernelSpecs = {
     return { type: "reduce", op: reduction, exprs, shape, inputs, axes };
   },
 
+  rows(op: OpSignature): RowsKernel {
+    const { stages, exprs, rowExprs, shape } = op.attrs as unknown as Omit<RowsKernel, "inputs">;
+    checkArity(op, [0, Number.POSITIVE_INFINITY], exprs.length + rowExprs.length);
+    const dtypes = op.outputs.slice(0, exprs.length).map((output, i) => floatType(op, output, i));
+    for (const [i, output] of op.outputs.entries()) {
+      const dtype = dtypes[i] ?? "f32";
+      checkType(op, `output ${i}`, output, dtype, i < exprs.length ? shape : shape.slice(0, -1));
+    }
+    const inputs = op.inputs.map((input) => kernelInput(op, input));
+    return { type: "rows", stages, exprs, rowExprs, shape, inputs, dtypes };
+  },
+
   update(op: OpSignature): Kernel {
     const exprs = op.attrs.exprs as readonly Expr[];
     const targets = op.attrs.targets as readonly number[];
@@ -75,13 +98,14 @@ const kernelSpecs = {
 
 export type ElementwiseKind = keyof typeof kernelSpecs;
 
-/** The generated kernel of a map, reduce or update; undefined for other kinds. */
+/** The generated kernel of a map, reduce, rows or update; undefined for other kinds. */
 export function elementwiseKernel(op: OpSignature): Kernel | undefined {
   return Object.hasOwn(kernelSpecs, op.kind) ? kernelSpecs[op.kind as ElementwiseKind](op) : undefined;
 }
 
-/** Bytes of scratch memory for the totals of a reduction. */
-export const reduceScratchBytes = (op: OpSignature): number => reduceScratch(kernelSpecs.reduce(op));
+/** Bytes of scratch memory for the totals of a reduction, or for what passes over a row keep. */
+export const elementwiseScratch = (op: OpSignature): number =>
+  op.kind === "rows" ? rowsScratch(kernelSpecs.rows(op)) : reduceScratch(kernelSpecs.reduce(op));
 
 const bindElementwise: BindOp = ({ instruction, inputs, outputs, scratch, kernels }) => {
   const targets = instruction.attrs.targets as readonly number[] | undefined;
@@ -92,5 +116,6 @@ const bindElementwise: BindOp = ({ instruction, inputs, outputs, scratch, kernel
 export const elementwiseOps: Readonly<Record<ElementwiseKind, BindOp>> = {
   map: bindElementwise,
   reduce: bindElementwise,
+  rows: bindElementwise,
   update: bindElementwise,
 };

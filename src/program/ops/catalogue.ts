@@ -10,6 +10,8 @@ import { map, reduce } from "./map.ts";
 import { matmul } from "./matmul.ts";
 import { batch_norm, batch_norm_grad, layer_norm, layer_norm_grad } from "./norm.ts";
 import { pool2d, pool2d_grad } from "./pool.ts";
+import { gru, gru_grad, lstm, lstm_grad } from "./recurrent.ts";
+import { rows } from "./rows.ts";
 import { softmax, softmax_cross_entropy, softmax_cross_entropy_grad, softmax_grad } from "./softmax.ts";
 import { gather, gather_pool, lookup, scatter_update } from "./table.ts";
 import { update } from "./update.ts";
@@ -17,6 +19,7 @@ import { update } from "./update.ts";
 export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
   map,
   reduce,
+  rows,
   matmul,
   batch_matmul,
   conv2d,
@@ -26,6 +29,10 @@ export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
   pool2d_grad,
   embedding,
   embedding_grad,
+  lstm,
+  lstm_grad,
+  gru,
+  gru_grad,
   reshape,
   concat,
   slice,

@@ -20,9 +20,9 @@ import {
 
 export const map: OpDefinition<"map"> = {
   infer(inputs, { exprs, shape, dtypes, derivatives }) {
-    expectArithmetic(inputs, exprs);
     const joint = broadcastShapes(inputs.map((type) => type.shape));
     const result = shape ?? joint;
+    expectArithmetic(inputs, exprs, result);
     if (!sameShape(broadcastShapes([result, joint]), result)) {
       throw new ShapeError(`inputs of shape [${joint.join(",")}] do not broadcast to [${result.join(",")}]`);
     }
@@ -43,11 +43,12 @@ export const map: OpDefinition<"map"> = {
   },
 
   reference({ attrs, inputs, outputs }) {
-    const read = reader(inputs, outputs[0]!.shape);
+    const { shape } = outputs[0]!;
+    const read = reader(inputs, shape);
     for (const [k, expr] of attrs.exprs.entries()) {
       const out = numbers(outputs[k]);
       const stored = stores(attrs.dtypes?.[k]);
-      for (let i = 0; i < out.length; i++) out[i] = stored(evaluate(expr, read(i), { counter: i }));
+      for (let i = 0; i < out.length; i++) out[i] = stored(evaluate(expr, read(i), { counter: i, shape }));
     }
   },
 };
@@ -58,8 +59,8 @@ export const reducedExprs = ({ exprs }: Pick<OpAttrs["reduce"], "exprs">): reado
 export const reduce: OpDefinition<"reduce"> = {
   infer(inputs, { axes, keepDims, ...attrs }) {
     const exprs = reducedExprs(attrs);
-    expectArithmetic(inputs, exprs);
     const shape = broadcastShapes(inputs.map((type) => type.shape));
+    expectArithmetic(inputs, exprs, shape);
     for (const axis of axes) expectAxis(axis, shape.length);
     if (new Set(axes).size !== axes.length) throw new ShapeError(`axes [${axes.join(",")}] repeat`);
     if (exprs.some((expr) => some(expr, (node) => node.op === "uniform"))) {
@@ -103,7 +104,7 @@ export const reduce: OpDefinition<"reduce"> = {
       const out = numbers(outputs[k]);
       if (attrs.op === "max") out.fill(Number.NEGATIVE_INFINITY);
       for (let i = 0; i < sizeOf(shape); i++) {
-        const x = evaluate(expr, read(i), { counter: i });
+        const x = evaluate(expr, read(i), { counter: i, shape });
         const o = target(i);
         out[o] = attrs.op === "sum" ? out[o]! + x : Math.max(out[o]!, x);
       }
@@ -131,7 +132,8 @@ export function reader(inputs: readonly NdArray[], shape: Shape): (flat: number)
   return (flat) => (index) => data[index]![at[index]!(flat)]!;
 }
 
-export function expectArithmetic(inputs: readonly TensorType[], exprs: readonly Expr[]): void {
+/** @param shape of the loop in which the expressions are evaluated */
+export function expectArithmetic(inputs: readonly TensorType[], exprs: readonly Expr[], shape: Shape): void {
   if (exprs.length === 0) throw new ShapeError("needs an expression");
   for (const type of inputs) {
     if (type.dtype === "u64") throw new ShapeError("64-bit ids have no arithmetic: look them up in a table first");
@@ -139,6 +141,9 @@ export function expectArithmetic(inputs: readonly TensorType[], exprs: readonly 
   for (const expr of exprs) {
     for (const index of inputsOf(expr)) {
       if (index >= inputs.length) throw new ShapeError(`an expression reads input ${index} of ${inputs.length}`);
+    }
+    if (some(expr, (node) => node.op === "index" && shape.at(node.axis) === undefined)) {
+      throw new ShapeError(`an expression reads the index along an axis that [${shape.join(",")}] does not have`);
     }
     const badSeed = some(
       expr,

@@ -80,10 +80,13 @@ describe("batch_matmul", () => {
           inputs: { a: f32(...a), b: f32(...b) },
           seed: 1,
         });
-        checkFunction((v) => v.a.emit("batch_matmul", [v.a, v.b], { ...attrs, permA: perm, permB: perm, permC: perm }), {
-          inputs: { a: f32(...swap(a)), b: f32(...swap(b)) },
-          seed: 2,
-        });
+        checkFunction(
+          (v) => v.a.emit("batch_matmul", [v.a, v.b], { ...attrs, permA: perm, permB: perm, permC: perm }),
+          {
+            inputs: { a: f32(...swap(a)), b: f32(...swap(b)) },
+            seed: 2,
+          },
+        );
       });
     }
   }

@@ -1,5 +1,5 @@
 // library
-// Activations over four f32 lanes, for the epilogue of a matrix product.
+// Activations over four f32 lanes, for epilogues of matrix products and cells of recurrent nets.
 
 import { madd } from "./gemm-tile.as";
 
@@ -27,7 +27,7 @@ function exp4(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function sigmoid4(x: v128): v128 {
+export function sigmoid4(x: v128): v128 {
   const one = f32x4.splat(1);
   return f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(x))));
 }
@@ -35,7 +35,7 @@ function sigmoid4(x: v128): v128 {
 // tanh after Cephes tanhf: an odd polynomial near 0, where the quotient would cancel.
 // @ts-ignore: decorator
 @inline
-function tanh4(x: v128): v128 {
+export function tanh4(x: v128): v128 {
   const s = f32x4.mul(x, x);
   let p = f32x4.splat(-5.70498872745e-3);
   p = madd(p, s, f32x4.splat(2.06390887954e-2));

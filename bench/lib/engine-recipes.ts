@@ -1,0 +1,122 @@
+// The models of the engine benchmark, with their batches and optimizers; bench/peers/engine_models.py has the same.
+import * as data from "../../src/data/index.ts";
+import * as models from "../../src/models/index.ts";
+import { linear } from "../../src/nn/index.ts";
+import * as optim from "../../src/optim/index.ts";
+
+export interface EngineRecipe {
+  readonly title: string;
+  /** Rows of a step. */
+  readonly batch: number;
+  /** Steps of one measurement. */
+  readonly steps: number;
+  readonly model: () => models.Model;
+  readonly optimizer: optim.Optimizer;
+  /** Random rows, in batches of so many. */
+  readonly rows: (count: number, batch: number) => data.Dataset;
+}
+
+/** mulberry32: the same numbers in every run. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const floats = (size: number): Float32Array => {
+  const random = generator(1);
+  return Float32Array.from({ length: size }, () => 2 * random() - 1);
+};
+const integers = (size: number, below: number): Int32Array => {
+  const random = generator(2);
+  return Int32Array.from({ length: size }, () => Math.floor(random() * below));
+};
+
+const pictures = (count: number, batch: number): data.Dataset =>
+  data.tensors(
+    {
+      label: { data: integers(count, 1000), shape: [count] },
+      image: { data: floats(count * 224 * 224 * 3), shape: [count, 224, 224, 3] },
+    },
+    { batch },
+  );
+
+const mlp: models.Model = {
+  name: "mlp",
+  config: {},
+  task: "classification",
+  forward: ({ x }, ctx) => linear(ctx, "1", linear(ctx, "0", x!, 400, { activation: "relu" }), 10),
+};
+
+const SEQUENCE = 128;
+const LSTM_SEQUENCE = 35;
+
+export const engineRecipes = {
+  mlp: {
+    title: "MLP 400-400-10, batch 512",
+    batch: 512,
+    steps: 150,
+    model: () => mlp,
+    optimizer: optim.sgd({ lr: 0.01 }),
+    rows: (count, batch) =>
+      data.tensors(
+        {
+          label: { data: integers(count, 10), shape: [count] },
+          x: { data: floats(count * 400), shape: [count, 400] },
+        },
+        { batch },
+      ),
+  },
+  resnet50: {
+    title: "ResNet-50, batch 8",
+    batch: 8,
+    steps: 3,
+    model: () => models.resNet50(),
+    optimizer: optim.momentum({ lr: 0.01, momentum: 0.9, weightDecay: 1e-4 }),
+    rows: pictures,
+  },
+  vgg16: {
+    title: "VGG-16, batch 8",
+    batch: 8,
+    steps: 2,
+    model: () => models.vgg16(),
+    optimizer: optim.momentum({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
+    rows: pictures,
+  },
+  bert: {
+    title: "BERT-base, sequences of 128, batch 8",
+    batch: 8,
+    steps: 2,
+    model: () => models.bert(),
+    optimizer: optim.adamw({ lr: 2e-5, weightDecay: 0.01 }),
+    rows: (count, batch) =>
+      data.tensors(
+        {
+          label: { data: integers(count, 2), shape: [count] },
+          ids: { data: integers(count * SEQUENCE, 30522), shape: [count, SEQUENCE] },
+        },
+        { batch },
+      ),
+  },
+  lstm: {
+    title: "LSTM language model 2 × 650, sequences of 35, batch 20",
+    batch: 20,
+    steps: 4,
+    model: () => models.lstmLanguageModel(),
+    optimizer: optim.sgd({ lr: 1 }),
+    rows: (count, batch) =>
+      data.tensors(
+        {
+          label: { data: integers(count * LSTM_SEQUENCE, 10_000), shape: [count, LSTM_SEQUENCE] },
+          ids: { data: integers(count * LSTM_SEQUENCE, 10_000), shape: [count, LSTM_SEQUENCE] },
+        },
+        { batch },
+      ),
+  },
+} as const satisfies Readonly<Record<string, EngineRecipe>>;
+
+export type EngineModel = keyof typeof engineRecipes;
