@@ -10,12 +10,10 @@ import { elementwiseOps } from "./ops/elementwise.ts";
 import { embeddingOps } from "./ops/embedding.ts";
 import { fmOps } from "./ops/fm.ts";
 import { matmulOps } from "./ops/matmul.ts";
-import { normOps } from "./ops/norm.ts";
 import type { BindOp, CpuContext } from "./ops/op.ts";
 import { poolOps } from "./ops/pool.ts";
 import { recurrentOps } from "./ops/recurrent.ts";
 import { scatterOps } from "./ops/scatter.ts";
-import { softmaxOps } from "./ops/softmax.ts";
 import { tableOps } from "./ops/table.ts";
 import { bytesOf, type Instruction, type Operand } from "./plan.ts";
 import type { Prepared } from "./prepare.ts";
@@ -30,8 +28,6 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...embeddingOps,
   ...recurrentOps,
   ...copyOps,
-  ...softmaxOps,
-  ...normOps,
   ...fmOps,
   ...tableOps,
   ...scatterOps,

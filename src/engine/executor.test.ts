@@ -177,7 +177,7 @@ describe("what is refused", () => {
 
   test("an unknown op kind", () => {
     expect(() => bind(prepare(one("convolve")), options)).toThrow(
-      'the cpu has no op "convolve"; it has map, reduce, update, matmul,',
+      'the cpu has no op "convolve"; it has map, reduce, rows, update, matmul,',
     );
   });
 
@@ -197,7 +197,7 @@ describe("what is refused", () => {
   });
 
   test("spaces and operands outside of the heap", () => {
-    const prepared = prepare(one("softmax"));
+    const prepared = prepare(one("concat"));
     expect(() => bind(prepared, { ...options, arena: 8 })).toThrow("arena must be the address of");
     expect(() => bind(prepared, { ...options, arena: heap.capacity })).toThrow("arena must be the address of");
     const plan = { ...prepared.plan, arenaBytes: 8 };
@@ -207,8 +207,8 @@ describe("what is refused", () => {
   });
 
   test("an instruction of another plan", () => {
-    const prepared = prepare(one("softmax"));
-    const plan = one("softmax");
+    const prepared = prepare(one("concat"));
+    const plan = one("concat");
     expect(() =>
       bind(
         { ...prepared, plan: { ...plan, instructions: [...plan.instructions, ...prepared.plan.instructions] } },

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { add, div, input, mul, rowMean, sqrt, sub } from "../kernels/expr.ts";
 import type { UpdateRule } from "../kernels/index.ts";
+import { lower } from "../passes/index.ts";
 import {
   batchNorm,
   concat,
@@ -71,7 +72,7 @@ const rules = { features: { v: adagrad, w: shared } };
 
 /** Runs steps both ways and compares all outputs, parameters and tables after each. */
 function compare(program: Program, seed: number, steps: number, provider: Provider = plainProvider(heap)): void {
-  const planned = plan(program, { scratch: (op) => scratchBytes(op, provider) });
+  const planned = plan(lower(program), { scratch: (op) => scratchBytes(op, provider) });
   const usesTable = Object.keys(program.tables).length > 0;
   const table = Table.create(heap, spec);
   const twin = new ReferenceTable(spec, { rules: rules.features });
@@ -229,9 +230,9 @@ describe("planned programs", () => {
     };
     const provider = wasmProvider(heap);
     const scratch = (op: OpSignature): number => scratchBytes(op, provider);
-    const trained = plan(training(model), { scratch });
+    const trained = plan(lower(training(model)), { scratch });
     const inference = trace(model, { inputs, training: false });
-    const planned = plan(inference, { scratch, shared: trained });
+    const planned = plan(lower(inference), { scratch, shared: trained });
     const trainer = new Bench(trained, { heap, provider });
     const reader = new Bench(planned, { heap, provider, shared: trainer.shared });
     const random = randomFrom(2);

@@ -31,8 +31,6 @@ export function scratchBytes(op: OpSignature, provider: Provider): number {
     case "reduce":
     case "rows":
       return elementwiseScratch(op);
-    case "batch_norm":
-      return op.attrs.training === true ? 0 : op.inputs[1]!.shape[0]! * 4;
     default:
       return 0;
   }

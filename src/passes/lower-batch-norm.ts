@@ -85,7 +85,10 @@ function training(op: OpOf<"batch_norm">, by: Replacement): void {
   const rows = sizeOf(shape) / n;
   const counted = countedRows(by, rows, weight);
   const matrix = by.emit("reshape", [x], { shape: [rows, n] })[0]!;
-  const [first] = by.emit("slice", [matrix], { axis: 0, start: 0, end: 1 });
+  const [first] =
+    rows === 0
+      ? by.emit("map", [], { exprs: [e.constant(0)], shape: [1, n] })
+      : by.emit("slice", [matrix], { axis: 0, start: 0, end: 1 });
   const difference = counted.masked(e.sub(e.input(0), e.input(1)), 2);
   const [sum, squares] = by.emit("reduce", [matrix, first!, ...counted.inputs], {
     op: "sum",
@@ -101,7 +104,9 @@ function training(op: OpOf<"batch_norm">, by: Replacement): void {
   // Rounding may not make it negative.
   const variance = e.max(e.sub(e.mul(e.input(1), share), e.mul(offset, offset)), 0);
   const scale = e.div(1, e.sqrt(e.add(variance, epsilon)));
-  const statistics = [e.add(e.input(2), offset), scale, e.mul(scale, e.input(3)), variance];
+  // Of padding alone the mean is 0.
+  const centre = e.select(e.gt(count, 0), e.add(e.input(2), offset), 0);
+  const statistics = [centre, scale, e.mul(scale, e.input(3)), variance];
   const inputs = [sum, squares, shift, gamma, ...counted.countInputs];
   const outputs = [mean, rstd, undefined, undefined];
   const [, , scales, variances] = by.emit("map", inputs, { exprs: statistics }, outputs) as ValueId[];

@@ -104,13 +104,12 @@ function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
 
 /**
  * Inputs that one of an op's outputs may lie over, because its kernel reads an element for the last time before it writes that
- * place: a map reads all operands of a vector before it stores the first result, rows and softmax are summed up before they
- * are written.
+ * place: a map reads all operands of a vector before it stores the first result, rows are summed up before they are written.
  */
 export function overwritable(op: Op, output: number): readonly ValueId[] {
   // Numbers that belong to a whole row of the result are read again with the next one.
   if (op.kind === "rows") return output < op.attrs.exprs.length ? op.inputs : [];
-  return op.kind === "map" || op.kind === "softmax" || op.kind === "softmax_grad" ? op.inputs : [];
+  return op.kind === "map" ? op.inputs : [];
 }
 
 /** Lets each output lie exactly over an input that is read here for the last time, where the op's kernel allows it. */
