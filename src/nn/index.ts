@@ -55,4 +55,4 @@ export {
   tripletLoss,
 } from "./losses.ts";
 export { type BatchNormOptions, batchNorm, type GroupNormOptions, groupNorm, layerNorm } from "./norms.ts";
-export { gru, lstm, type RecurrentOptions } from "./recurrent.ts";
+export { type GruOptions, gru, type LstmOptions, lstm, type RecurrentOptions } from "./recurrent.ts";

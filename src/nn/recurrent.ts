@@ -1,5 +1,6 @@
 // Recurrent layers over sequences [B,T,I], with PyTorch's gates and formulas so that its weights can be read.
-import { dropout, emit, type Init, type Tensor, type TraceContext } from "../program/index.ts";
+import { constant } from "../kernels/expr.ts";
+import { dropout, type Init, ShapeError, type Tensor, type TraceContext } from "../program/index.ts";
 
 export interface RecurrentOptions {
   /** H: width of the state. */
@@ -12,35 +13,59 @@ export interface RecurrentOptions {
   readonly init?: Init;
 }
 
+export interface LstmOptions extends RecurrentOptions {
+  /** States and cells before the first step, [layers, B, H]; default zeros. */
+  readonly initialState?: { readonly hidden: Tensor; readonly cell: Tensor };
+}
+
+export interface GruOptions extends RecurrentOptions {
+  /** States before the first step, [layers, B, H]; default zeros. */
+  readonly initialState?: Tensor;
+}
+
 /**
- * Long short-term memory (Hochreiter & Schmidhuber 1997): x [B,T,I] → the states [B,T,H] of the last layer, from zeros.
+ * Long short-term memory (Hochreiter & Schmidhuber 1997): x [B,T,I] → the states [B,T,H] of the last layer.
  * Parameters NAME/l/weight-ih [I,4H], NAME/l/weight-hh [H,4H], NAME/l/bias-ih and NAME/l/bias-hh [4H], gates i, f, g, o.
  */
-export function lstm(ctx: TraceContext, name: string, x: Tensor, options: RecurrentOptions): Tensor {
-  return stack(ctx, name, x, options, 4, ({ steps, weight, biasHh, zero }) => {
-    const [y] = emit(steps.trace, "lstm", [steps.add(biasHh), weight, zero, zero], {});
-    return y!;
+export function lstm(ctx: TraceContext, name: string, x: Tensor, options: LstmOptions): Tensor {
+  const { initialState, ...rest } = options;
+  return stack(ctx, name, x, rest, 4, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
+    // Both biases are added before the gates: one sum does for both.
+    const projected = y.matmul(weightIh).add(biasIh.add(biasHh));
+    const hidden = stateOf(y, options.units, layer, initialState?.hidden);
+    const cell = stateOf(y, options.units, layer, initialState?.cell);
+    return y.emit("lstm", [projected, weightHh, hidden, cell], {});
   });
 }
 
 /**
- * Gated recurrent unit (arXiv 1406.1078), reset before the product's bias is added as in PyTorch: x [B,T,I] → [B,T,H].
- * Parameters as those of `lstm`, with gates r, z, n.
+ * Gated recurrent unit (arXiv 1406.1078), the reset gate applied after the recurrent product as in PyTorch:
+ * x [B,T,I] → [B,T,H]. Parameters as those of `lstm`, with gates r, z, n.
  */
-export function gru(ctx: TraceContext, name: string, x: Tensor, options: RecurrentOptions): Tensor {
-  return stack(ctx, name, x, options, 3, ({ steps, weight, biasHh, zero }) => {
-    const [y] = emit(steps.trace, "gru", [steps, weight, biasHh, zero], {});
-    return y!;
+export function gru(ctx: TraceContext, name: string, x: Tensor, options: GruOptions): Tensor {
+  const { initialState, ...rest } = options;
+  return stack(ctx, name, x, rest, 3, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
+    const hidden = stateOf(y, options.units, layer, initialState);
+    return y.emit("gru", [y.matmul(weightIh).add(biasIh), weightHh, biasHh, hidden], {});
   });
 }
 
 interface Layer {
-  /** Projected inputs [T,B,gates·H], with their bias. */
-  readonly steps: Tensor;
-  readonly weight: Tensor;
+  /** Which of the stack, from 0. */
+  readonly layer: number;
+  /** Its input [T,B,I]. */
+  readonly y: Tensor;
+  readonly weightIh: Tensor;
+  readonly biasIh: Tensor;
+  readonly weightHh: Tensor;
   readonly biasHh: Tensor;
-  /** [B,H] of zeros. */
-  readonly zero: Tensor;
+}
+
+/** What a layer starts from, [B,H]: its part of [layers,B,H], or zeros. */
+function stateOf(y: Tensor, units: number, layer: number, states?: Tensor): Tensor {
+  const shape = [y.shape[1]!, units];
+  if (states === undefined) return y.emit("map", [], { exprs: [constant(0)], shape });
+  return states.slice(0, layer, layer + 1).reshape(shape);
 }
 
 function stack(
@@ -51,24 +76,18 @@ function stack(
   gates: number,
   run: (layer: Layer) => Tensor,
 ): Tensor {
-  const [batch, length] = x.shape as [number, number];
+  if (x.rank !== 3) throw new ShapeError(`${name}: expected sequences [B,T,I], got [${x.shape.join(",")}]`);
   return ctx.scope(name, () => {
     // Time first: the rows of a step lie together.
     let y = x.transpose([1, 0, 2]);
     for (let layer = 0; layer < layers; layer++) {
       if (layer > 0) y = dropout(y, { rate });
       y = ctx.scope(String(layer), () => {
-        const width = y.shape[2]!;
-        const weightIh = ctx.parameter("weight-ih", [width, gates * units], init);
-        const weight = ctx.parameter("weight-hh", [units, gates * units], init);
+        const weightIh = ctx.parameter("weight-ih", [y.shape[2]!, gates * units], init);
+        const weightHh = ctx.parameter("weight-hh", [units, gates * units], init);
         const biasIh = ctx.parameter("bias-ih", [gates * units], init);
         const biasHh = ctx.parameter("bias-hh", [gates * units], init);
-        const projected = y
-          .reshape([length * batch, width])
-          .matmul(weightIh)
-          .add(biasIh);
-        const [zero] = emit(y.trace, "map", [], { exprs: [{ op: "const", value: 0 }], shape: [batch, units] });
-        return run({ steps: projected.reshape([length, batch, gates * units]), weight, biasHh, zero: zero! });
+        return run({ layer, y, weightIh, biasIh, weightHh, biasHh });
       });
     }
     return y.transpose([1, 0, 2]);

@@ -45,6 +45,12 @@ function flopsOf(op: Op, elements: (id: ValueId) => number, shapeOf: (id: ValueI
       return convolutionFlops(elements(first), shapeOf(op.inputs[1]!));
     case "conv2d_weight_grad":
       return convolutionFlops(elements(op.inputs[1]!), op.attrs.shape);
+    case "lstm":
+    case "gru":
+      return 2 * elements(first) * shapeOf(result)[2]!;
+    case "lstm_grad":
+    case "gru_grad":
+      return 2 * elements(result) * shapeOf(first)[2]!;
     default:
       return 0;
   }

@@ -36,9 +36,9 @@ export function lstmCell(gates: usize, cPrev: usize, c: usize, h: usize, rows: u
   }
 }
 
-// dh and dc of this step's results → dgates before activation, and dc of the step before in place of dc.
+// dy + dh and dc of this step's results → dgates before activation, and dc of the step before in place of dc.
 export function lstmCellGrad(
-  dh: usize, gates: usize, c: usize, cPrev: usize, dc: usize, dgates: usize, rows: usize, units: usize,
+  dy: usize, dh: usize, gates: usize, c: usize, cPrev: usize, dc: usize, dgates: usize, rows: usize, units: usize,
 ): void {
   const bytes = units << 2;
   for (let row: usize = 0; row < rows; row++) {
@@ -49,7 +49,7 @@ export function lstmCellGrad(
       const g = take(gates + 2 * bytes + j, whole);
       const o = take(gates + 3 * bytes + j, whole);
       const t = tanh4(take(c + j, whole));
-      const d = take(dh + j, whole);
+      const d = f32x4.add(take(dy + j, whole), take(dh + j, whole));
       const cell = f32x4.add(take(dc + j, whole), f32x4.mul(f32x4.mul(d, o), oneMinus(f32x4.mul(t, t))));
       put(dgates + j, f32x4.mul(f32x4.mul(cell, g), f32x4.mul(i, oneMinus(i))), whole);
       put(dgates + bytes + j, f32x4.mul(f32x4.mul(cell, take(cPrev + j, whole)), f32x4.mul(f, oneMinus(f))), whole);
@@ -60,6 +60,7 @@ export function lstmCellGrad(
     }
     gates += bytes << 2;
     dgates += bytes << 2;
+    dy += bytes;
     dh += bytes;
     c += bytes;
     cPrev += bytes;

@@ -49,11 +49,8 @@ function productOf(op: OpSignature): MatmulShape {
 
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
-/** Beside the product's scratch: a step's recurrent products (gru), the gradient that goes back (lstm). */
-const ownBytes = (op: OpSignature): number => {
-  const { state } = extentsOf(op);
-  return { lstm: 0, lstm_grad: align(state), gru: align(3 * state), gru_grad: 0 }[op.kind]!;
-};
+/** Beside the product's scratch: a step's recurrent products of gru. */
+const ownBytes = (op: OpSignature): number => (op.kind === "gru" ? align(3 * extentsOf(op).state) : 0);
 
 export const recurrentScratch = (op: OpSignature, provider: Provider): number =>
   sizeOf(op.outputs[0]!.shape) === 0 ? 0 : ownBytes(op) + provider.scratchBytes(productOf(op));
@@ -87,21 +84,17 @@ const bindLstm: BindOp = (op) => {
 
 const bindLstmGrad: BindOp = (op) => {
   const { steps, rows, units, state } = extentsOf(op.instruction);
-  const { lstmCellGrad, addTo, clear } = kernels(op);
+  const { lstmCellGrad, clear } = kernels(op);
   const [dy, gates, cells, weight, c0] = op.inputs as [number, number, number, number, number];
   const [dxw, dh0, dc0] = op.outputs as [number, number, number];
   const product = stepProduct(op);
-  const dh = op.scratch;
   // dh0 holds what comes back from the step after.
   const calls: Call[] = [call(clear, dh0, state), call(clear, dc0, state)];
   for (let t = steps - 1; t >= 0; t--) {
     const at = t * state;
     const before = t === 0 ? c0 : cells + at - state;
     calls.push(
-      call(clear, dh, state),
-      call(addTo, dh, dy + at, rows * units),
-      call(addTo, dh, dh0, rows * units),
-      call(lstmCellGrad, dh, gates + 4 * at, cells + at, before, dc0, dxw + 4 * at, rows, units),
+      call(lstmCellGrad, dy + at, dh0, gates + 4 * at, cells + at, before, dc0, dxw + 4 * at, rows, units),
       product(dxw + 4 * at, weight, dh0),
     );
   }
