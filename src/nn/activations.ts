@@ -1,14 +1,23 @@
 // Activations as functions of one tensor; each is one expression, so that it fuses with what stands around it.
 import * as e from "../kernels/expr.ts";
-import { elementwise, type Tensor } from "../program/index.ts";
+import { elementwise, emit, type Tensor } from "../program/index.ts";
 
 export const relu = (x: Tensor): Tensor => x.relu();
 export const sigmoid = (x: Tensor): Tensor => x.sigmoid();
 export const tanh = (x: Tensor): Tensor => x.tanh();
 
-/** `x · Φ(x)` with the normal distribution's Φ, exactly by erf (arXiv 1606.08415). */
-export const gelu = (x: Tensor): Tensor =>
-  elementwise((v) => e.mul(e.mul(v, 0.5), e.add(1, e.erf(e.mul(v, Math.SQRT1_2)))), x);
+/**
+ * `x · Φ(x)` with the normal distribution's Φ, exactly by erf (arXiv 1606.08415). The forward pass also keeps the derivative
+ * Φ(x) + x·φ(x), in place of x, so that erf is not computed again.
+ */
+export function gelu(x: Tensor): Tensor {
+  const v = e.input(0);
+  const distribution = e.mul(e.add(e.erf(e.mul(v, Math.SQRT1_2)), 1), 0.5);
+  const density = e.mul(e.exp(e.mul(e.mul(v, v), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  const slope = e.add(distribution, e.mul(v, density));
+  const attrs = { exprs: [e.mul(v, distribution), slope], derivatives: [[slope], [e.constant(0)]] };
+  return emit(x.trace, "map", [x], attrs)[0]!;
+}
 
 /** GELU by its tanh approximation, as GPT-2 has it. */
 export const geluTanh = (x: Tensor): Tensor =>

@@ -166,7 +166,11 @@ function chainRule({ op, outputGradients }: GradientRequest<"map">, index: numbe
   let sum: Expr = constant(0);
   for (const [k, expr] of exprs.entries()) {
     if (outputGradients[k] === undefined) continue;
-    const local = reuseOutput(derivatives?.[k]?.[index] ?? derivative(expr, index), expr, firstOutput + k);
+    // What the forward pass has computed, in any of its results, is not computed again.
+    const local = exprs.reduce(
+      (known, forward, j) => reuseOutput(known, forward, firstOutput + j),
+      derivatives?.[k]?.[index] ?? derivative(expr, index),
+    );
     sum = { op: "add", x: sum, y: { op: "mul", x: input(firstGradient + k), y: local } };
   }
   return simplify(sum);
