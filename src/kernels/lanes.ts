@@ -15,6 +15,14 @@ export interface Address {
   readonly splat?: boolean;
 }
 
+/** A vector of a turn: how many elements and rows it lies behind the pointers. */
+interface Vector {
+  readonly offset: number;
+  readonly row: number;
+}
+
+const keyOf = ({ offset, row }: Vector): string => `${offset} ${row}`;
+
 export interface LaneSources {
   readonly address: (operand: number) => Address;
   /** What the expressions count; default nothing. */
@@ -24,6 +32,18 @@ export interface LaneSources {
   /** Where vectors of several rows are computed in turn: the level from which on nodes differ between rows. */
   readonly rowLevel?: number;
 }
+
+/** Instructions for a vector from which on several vectors are computed side by side. */
+const LONG = 16;
+/** Vectors of a turn whose arithmetic is short: enough that the loop's own work does not count. */
+const SHORT_TURN = 4;
+/** Vectors of a turn whose arithmetic is long, computed side by side, and the instructions up to which there are so many. */
+const LONG_TURN = 8;
+const TURN_BUDGET = 512;
+
+/** How many vectors of this many instructions make one turn of a loop. */
+export const unrollOf = (cost: number): number =>
+  cost < LONG ? SHORT_TURN : Math.max(1, Math.min(LONG_TURN, Math.floor(TURN_BUDGET / cost)));
 
 export class LaneEmitter {
   readonly #fn: FunctionBuilder;
@@ -37,6 +57,10 @@ export class LaneEmitter {
   readonly #current = new Set<NodeId>();
   /** Nodes whose vectors were stored, and where. */
   readonly #kept = new Map<NodeId, Address>();
+  /** What was computed ahead, by vector. */
+  readonly #ahead = new Map<string, ReadonlyMap<NodeId, number>>();
+  /** Locals for that, used again in each turn. */
+  readonly #pool: number[] = [];
   #offset = 0;
   #lanes = 4;
   #row = 0;
@@ -87,6 +111,50 @@ export class LaneEmitter {
   }
 
   /**
+   * Starts a turn over whole vectors (one vector, if it is not whole), of one row or of each of a group. Long arithmetic is
+   * computed here for all of them side by side, instruction by instruction: each instruction waits for the one before it, and
+   * meanwhile the processor works on the other vectors.
+   */
+  turn(roots: readonly NodeId[], offsets: readonly number[], lanes: number, rows = 1): void {
+    this.#ahead.clear();
+    const vectors = offsets.flatMap((offset) => Array.from({ length: rows }, (_, row): Vector => ({ offset, row })));
+    if (vectors.length < 2 || this.costOf(roots) < LONG) return;
+    const own = vectors.map((vector) => {
+      const locals = new Map<NodeId, number>();
+      this.#ahead.set(keyOf(vector), locals);
+      return locals;
+    });
+    let used = 0;
+    for (const id of this.#orderOf(roots)) {
+      for (const [v, vector] of vectors.entries()) {
+        const first = own[v - vector.row]!.get(id);
+        if (vector.row > 0 && this.#outlivesRow(id)) {
+          own[v]!.set(id, first!);
+          continue;
+        }
+        if (used === this.#pool.length) this.#pool.push(this.#fn.local(valueType.v128));
+        const local = this.#pool[used++]!;
+        this.vector(vector.offset, lanes, vector.row);
+        this.#compute(id);
+        this.#fn.set(local);
+        own[v]!.set(id, local);
+      }
+    }
+  }
+
+  /** What varies of what the roots are computed from, arguments first. */
+  #orderOf(roots: readonly NodeId[]): ReadonlySet<NodeId> {
+    const order = new Set<NodeId>();
+    const visit = (id: NodeId): void => {
+      if (order.has(id) || !this.#node(id).varies) return;
+      if (!this.#kept.has(id)) for (const arg of this.#node(id).args) visit(arg);
+      order.add(id);
+    };
+    for (const root of roots) visit(root);
+    return order;
+  }
+
+  /**
    * Turns to the vector `offset` elements behind the pointers; with fewer than four lanes the others hold anything. Of a
    * group of rows, the rows after the first see that vector again, `row` rows further.
    */
@@ -100,19 +168,28 @@ export class LaneEmitter {
   /** Pushes a node's value, in the current vector if it varies. */
   push(id: NodeId): void {
     const { varies } = this.#node(id);
+    const ahead = this.#ahead.get(keyOf({ offset: this.#offset, row: this.#row }))?.get(id);
+    if (ahead !== undefined) {
+      this.#fn.get(ahead);
+      return;
+    }
     const local = this.#locals.get(id);
     if (local !== undefined && (!varies || this.#current.has(id))) {
       this.#fn.get(local);
       return;
     }
-    const kept = this.#kept.get(id);
-    if (kept === undefined) this.#instruction(id);
-    else this.#fn.load(kept.pointer, kept.offset + kept.bytes * this.#offset, 4, kept.bytes);
+    this.#compute(id);
     if (!varies || !(this.#isShared(id) || this.#outlivesRow(id))) return;
     const own = local ?? this.#fn.local(valueType.v128);
     this.#locals.set(id, own);
     this.#current.add(id);
     this.#fn.tee(own);
+  }
+
+  #compute(id: NodeId): void {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) this.#instruction(id);
+    else this.#fn.load(kept.pointer, kept.offset + kept.bytes * this.#offset, 4, kept.bytes);
   }
 
   #node(id: NodeId): Node {

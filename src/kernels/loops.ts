@@ -112,7 +112,8 @@ export function nest(
 
 /**
  * Emits `body(offset, lanes)` for a run of `length` elements in vectors of four and a rest of one to three lanes, `unroll`
- * vectors a turn; `step` moves the pointers by a number of elements. Returns by how many elements they have moved.
+ * vectors a turn; `turn(offsets, lanes)` stands in front of the vectors of each turn, and of the rest. `step` moves the
+ * pointers by a number of elements. Returns by how many elements they have moved.
  */
 export function overLanes(
   fn: FunctionBuilder,
@@ -120,18 +121,27 @@ export function overLanes(
   unroll: number,
   step: (elements: number) => void,
   body: (offset: number, lanes: number) => void,
+  turn: (offsets: readonly number[], lanes: number) => void = () => {},
 ): number {
   const vectors = Math.floor(length / 4);
+  const whole = (count: number): void => {
+    const offsets = Array.from({ length: count }, (_, vector) => 4 * vector);
+    turn(offsets, 4);
+    for (const offset of offsets) body(offset, 4);
+  };
   // A loop of a single turn is no loop.
   const turns = vectors < 2 * unroll ? 0 : Math.floor(vectors / unroll);
   if (turns > 0) {
     repeat(fn, turns, () => {
-      for (let vector = 0; vector < unroll; vector++) body(4 * vector, 4);
+      whole(unroll);
       step(4 * unroll);
     });
   }
   const rest = vectors - turns * unroll;
-  for (let vector = 0; vector < rest; vector++) body(4 * vector, 4);
-  if (length % 4 > 0) body(4 * rest, length % 4);
+  if (rest > 0) whole(rest);
+  if (length % 4 > 0) {
+    turn([4 * rest], length % 4);
+    body(4 * rest, length % 4);
+  }
   return 4 * unroll * turns;
 }

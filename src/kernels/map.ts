@@ -3,19 +3,12 @@
 import type { AddressType } from "../memory/index.ts";
 import { Counters, usesIn } from "./counters.ts";
 import { Graph } from "./graph.ts";
-import { type Address, LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
 import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
 import { Lowering } from "./lower.ts";
 import { elementBytes, type MapKernel } from "./spec.ts";
 import { checkMap } from "./validate.ts";
 import { FunctionBuilder, valueType } from "./wasm.ts";
-
-/** Instructions of a turn up to which vectors are unrolled; beyond, a turn's own work hides the loop's. */
-const TURN_BUDGET = 64;
-const MAX_UNROLL = 4;
-
-/** How many vectors of this many instructions make one turn of a loop. */
-export const unrollOf = (cost: number): number => Math.max(1, Math.min(MAX_UNROLL, Math.floor(TURN_BUDGET / cost)));
 
 export function mapFunction(kernel: MapKernel, addressType: AddressType): FunctionBuilder {
   checkMap(kernel);
@@ -66,7 +59,8 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
     pointers,
     (loop) => lanes.enter(loop + 1),
     () => {
-      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf()), step, (offset, count) => {
+      const turn = (offsets: readonly number[], count: number): void => lanes.turn(roots, offsets, count);
+      const write = (offset: number, count: number): void => {
         lanes.vector(offset, count);
         for (const [i, root] of roots.entries()) {
           lanes.push(root);
@@ -76,7 +70,8 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
           const bytes = elementBytes[dtypes[i]!];
           fn.store(inputs.length + i, bytes * offset, count, value, bytes);
         }
-      });
+      };
+      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf()), step, write, turn);
       return inner.strides.map((stride) => stride * moved);
     },
   );

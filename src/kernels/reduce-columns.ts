@@ -3,13 +3,16 @@
 // scratch memory, so that the rounding error does not grow with the number of rows; others have theirs in the output.
 import { BLOCK, combineOp, pushIdentity } from "./accumulate.ts";
 import { type Loop, nest, overLanes, repeat, times } from "./loops.ts";
-import { unrollOf } from "./map.ts";
 import type { ReduceContext } from "./reduce.ts";
 import { simd, valueType } from "./wasm.ts";
 
-/** Instructions for a vector of each row of a group, about. */
-const GROUP_BUDGET = 32;
+/** Rows of a group, and the instructions for a vector of each of them up to which there are so many. */
 const MAX_GROUP_ROWS = 8;
+const MIN_GROUP_ROWS = 4;
+const GROUP_BUDGET = 32;
+/** Instructions of a turn of the loop over columns, and its vectors, at most. */
+const TURN_BUDGET = 64;
+const MAX_UNROLL = 4;
 export const F64_BYTES = 8;
 
 const paddedCount = (inner: Loop): number => 4 * Math.ceil(inner.count / 4);
@@ -24,7 +27,7 @@ export function reduceColumns(context: ReduceContext): void {
   const { fn, op, lanes, roots, pointers, outputs, scratch, kept, reduced, inner } = context;
   const rows = reduced.at(-1)!;
   const cost = lanes.costOf();
-  const groupRows = Math.min(rows.count, MAX_GROUP_ROWS, Math.max(2, Math.floor(GROUP_BUDGET / cost)));
+  const groupRows = Math.min(rows.count, MAX_GROUP_ROWS, Math.max(MIN_GROUP_ROWS, Math.floor(GROUP_BUDGET / cost)));
   const oneGroup = reduced.length === 1 && rows.count === groupRows;
   const inScratch = columnScratch(op, outputs.length, reduced, inner) > 0;
   const sums = roots.map(() => fn.local(valueType.v128));
@@ -64,7 +67,9 @@ export function reduceColumns(context: ReduceContext): void {
 
   /** Adds `count` rows to the totals of all columns. */
   const group = (count: number): void => {
-    overColumns(unrollOf(cost * count), (offset, width) => {
+    const unroll = Math.max(1, Math.min(MAX_UNROLL, Math.floor(TURN_BUDGET / (cost * count))));
+    overColumns(unroll, (offset, width) => {
+      lanes.turn(roots, [offset], width, count);
       for (let row = 0; row < count; row++) {
         lanes.vector(offset, width, row);
         for (const [output, root] of roots.entries()) {

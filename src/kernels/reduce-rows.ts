@@ -1,7 +1,7 @@
 // Reductions whose last dimension vanishes: several accumulators run along it and are combined at its end.
 import { BLOCK, RowResult } from "./accumulate.ts";
+import { unrollOf } from "./lanes.ts";
 import { nest, repeat, times } from "./loops.ts";
-import { unrollOf } from "./map.ts";
 import type { ReduceContext } from "./reduce.ts";
 import { additionsOf, overRow, registersOf } from "./row-walk.ts";
 
@@ -55,12 +55,14 @@ export function reduceRows(context: ReduceContext): void {
   };
   const step = (elements: number): void => pointers.move(times(inner.strides, elements));
   const alongRow = (): readonly number[] => {
-    const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, (offset, count) => {
+    const turn = (offsets: readonly number[], count: number): void => lanes.turn(roots, offsets, count);
+    const body = (offset: number, count: number): void => {
       lanes.vector(offset, count);
       for (const { root, result } of results) {
         result.accumulators.add((offset / 4) % registers, count, () => lanes.push(root));
       }
-    });
+    };
+    const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, body, turn);
     return times(inner.strides, moved);
   };
   nest(

@@ -3,10 +3,9 @@
 import type { AddressType } from "../memory/index.ts";
 import { Accumulators } from "./accumulate.ts";
 import { Graph, type NodeId, type OperandUse } from "./graph.ts";
-import { type Address, LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
 import { overLanes } from "./loops.ts";
 import { Lowering } from "./lower.ts";
-import { unrollOf } from "./map.ts";
 import type { RowUpdateKernel } from "./spec.ts";
 import { checkRowUpdate } from "./validate.ts";
 import { FunctionBuilder, simd, valueType } from "./wasm.ts";
@@ -58,19 +57,24 @@ export function rowUpdateFunction(kernel: RowUpdateKernel, addressType: AddressT
   }
 
   const vectors = Math.ceil(dim / 4);
-  const overRow = (unroll: number, body: (offset: number, lanes: number) => void): void => {
+  const overRow = (
+    computed: readonly NodeId[],
+    unroll: number,
+    body: (offset: number, lanes: number) => void,
+  ): void => {
     const step = (elements: number): void => {
       fn.increment(row, 4 * elements);
       fn.increment(GRADIENTS, 4 * elements);
     };
-    step(-overLanes(fn, dim, vectors <= MAX_UNROLLED_VECTORS ? vectors : unroll, step, body));
+    const turn = (offsets: readonly number[], count: number): void => lanes.turn(computed, offsets, count);
+    step(-overLanes(fn, dim, vectors <= MAX_UNROLLED_VECTORS ? vectors : unroll, step, body, turn));
   };
 
   const rowMean = (x: NodeId): void => {
     const sums = new Accumulators(fn, "sum", Math.min(4, vectors));
     const value = fn.local(valueType.v128);
     sums.clear();
-    overRow(sums.locals.length, (offset, count) => {
+    overRow([x], sums.locals.length, (offset, count) => {
       lanes.vector(offset, count);
       sums.add((offset / 4) % sums.locals.length, count, () => lanes.push(x));
     });
@@ -107,10 +111,15 @@ export function rowUpdateFunction(kernel: RowUpdateKernel, addressType: AddressT
         fn.loadHandle(HANDLES, row);
         fn.leaveIfZero(row);
         lanes.enter(1);
-        overRow(unrollOf(lanes.costOf()), (offset, count) => {
-          lanes.vector(offset, count);
-          write((i) => !perRow(i), offset, count);
-        });
+        overRow(
+          roots.filter((_, i) => !perRow(i)),
+          unrollOf(lanes.costOf()),
+          (offset, count) => {
+            lanes.vector(offset, count);
+            write((i) => !perRow(i), offset, count);
+          },
+        );
+        lanes.turn([], [0], 1);
         write(perRow, 0, 1);
       });
       fn.increment(HANDLES, 4);

@@ -10,7 +10,7 @@ export const registersOf = (length: number, unroll: number): number => Math.min(
 export const additionsOf = (length: number, unroll: number): number => Math.ceil(length / (4 * unroll));
 
 /**
- * Emits `body(offset, lanes)` for a row, as `overLanes` does, with `flush` at the latest after BLOCK additions and at the
+ * Emits `body(offset, lanes)` and `turn(offsets, lanes)` for a row, as `overLanes` does, with `flush` at the latest after BLOCK additions and at the
  * end if one pass makes more than that. Returns by how many elements the pointers have moved.
  */
 export function overRow(
@@ -20,15 +20,17 @@ export function overRow(
   step: (elements: number) => void,
   flush: (() => void) | undefined,
   body: (offset: number, lanes: number) => void,
+  turn: (offsets: readonly number[], lanes: number) => void,
 ): number {
   const block = 4 * unroll * BLOCK;
-  if (flush === undefined || additionsOf(length, unroll) <= BLOCK) return overLanes(fn, length, unroll, step, body);
+  if (flush === undefined || additionsOf(length, unroll) <= BLOCK)
+    return overLanes(fn, length, unroll, step, body, turn);
   const blocks = Math.floor(length / block);
   repeat(fn, blocks, () => {
-    step(block - overLanes(fn, block, unroll, step, body));
+    step(block - overLanes(fn, block, unroll, step, body, turn));
     flush();
   });
-  const rest = overLanes(fn, length - blocks * block, unroll, step, body);
+  const rest = overLanes(fn, length - blocks * block, unroll, step, body, turn);
   flush();
   return blocks * block + rest;
 }

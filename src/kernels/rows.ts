@@ -5,10 +5,9 @@ import type { AddressType } from "../memory/index.ts";
 import { BLOCK, RowResult } from "./accumulate.ts";
 import { Counters, usesIn } from "./counters.ts";
 import { Graph, type NodeId } from "./graph.ts";
-import { type Address, LaneEmitter } from "./lanes.ts";
+import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
 import { broadcastStrides, collapse, type Loop, nest, overLanes, Pointers, times } from "./loops.ts";
 import { Lowering } from "./lower.ts";
-import { unrollOf } from "./map.ts";
 import { additionsOf, overRow, registersOf } from "./row-walk.ts";
 import { elementBytes, type RowsKernel } from "./spec.ts";
 import { checkRows } from "./validate.ts";
@@ -141,7 +140,9 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
     };
     for (const result of results) result.start();
     const stored = kept.flatMap((keep, i) => (keep.phase === phase ? [{ node: keep.node, at: keptAt(i) }] : []));
-    const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, (offset, count) => {
+    const computed = [...own.map(({ root }) => root), ...stored.map(({ node }) => node)];
+    const turn = (offsets: readonly number[], count: number): void => lanes.turn(computed, offsets, count);
+    const body = (offset: number, count: number): void => {
       lanes.vector(offset, count);
       for (const { node, at } of stored) {
         lanes.push(node);
@@ -151,7 +152,8 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
       for (const [k, { root }] of own.entries()) {
         results[k]!.accumulators.add((offset / 4) % registers, count, () => lanes.push(root));
       }
-    });
+    };
+    const moved = overRow(fn, inner.count, unroll, step, long ? flush : undefined, body, turn);
     step(-moved);
     for (const [k, { result }] of own.entries()) {
       results[k]!.finish();
@@ -164,7 +166,8 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
   const values = nodes.roots.map(() => fn.local(valueType.v128));
   const write = (): void => {
     if (nodes.roots.length > 0) {
-      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf(nodes.roots)), step, (offset, count) => {
+      const turn = (offsets: readonly number[], count: number): void => lanes.turn(nodes.roots, offsets, count);
+      const body = (offset: number, count: number): void => {
         lanes.vector(offset, count);
         for (const [i, root] of nodes.roots.entries()) {
           lanes.push(root);
@@ -174,7 +177,8 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
           const bytes = outputWidths[i]!;
           fn.store(inputs.length + i, bytes * offset, count, local, bytes);
         }
-      });
+      };
+      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf(nodes.roots)), step, body, turn);
       step(-moved);
     }
     for (const [i, root] of nodes.rowRoots.entries()) {
