@@ -31,7 +31,7 @@ export function lstm(ctx: TraceContext, name: string, x: Tensor, options: LstmOp
   const { initialState, ...rest } = options;
   return stack(ctx, name, x, rest, 4, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
     // Both biases are added before the gates: one sum does for both.
-    const projected = y.matmul(weightIh).add(biasIh.add(biasHh));
+    const projected = project(y, weightIh, biasIh.add(biasHh));
     const hidden = stateOf(y, options.units, layer, initialState?.hidden);
     const cell = stateOf(y, options.units, layer, initialState?.cell);
     return y.emit("lstm", [projected, weightHh, hidden, cell], {});
@@ -46,7 +46,7 @@ export function gru(ctx: TraceContext, name: string, x: Tensor, options: GruOpti
   const { initialState, ...rest } = options;
   return stack(ctx, name, x, rest, 3, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
     const hidden = stateOf(y, options.units, layer, initialState);
-    return y.emit("gru", [y.matmul(weightIh).add(biasIh), weightHh, biasHh, hidden], {});
+    return y.emit("gru", [project(y, weightIh, biasIh), weightHh, biasHh, hidden], {});
   });
 }
 
@@ -59,6 +59,16 @@ interface Layer {
   readonly biasIh: Tensor;
   readonly weightHh: Tensor;
   readonly biasHh: Tensor;
+}
+
+/** y · weight + bias for all steps: one matrix, so that the bias goes into the product. */
+function project(y: Tensor, weight: Tensor, bias: Tensor): Tensor {
+  const [steps, batch, width] = y.shape as [number, number, number];
+  const product = y
+    .reshape([steps * batch, width])
+    .matmul(weight)
+    .add(bias);
+  return product.reshape([steps, batch, -1]);
 }
 
 /** What a layer starts from, [B,H]: its part of [layers,B,H], or zeros. */
