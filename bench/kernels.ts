@@ -1,4 +1,4 @@
-// How close generated kernels come to the memory's speed: GB/s of elementwise work, a reduction and AdaGrad, dense and
+// How close generated kernels come to the memory's speed: GB/s of elementwise work, reductions, norms and AdaGrad, dense and
 // sparse, beside a plain JavaScript loop and a memory copy over the same bytes in the same run.
 import * as e from "../src/kernels/expr.ts";
 import {
@@ -8,6 +8,7 @@ import {
   type KernelFunction,
   type UpdateRule,
 } from "../src/kernels/index.ts";
+import { networkOps } from "./lib/network-ops.ts";
 
 export interface KernelBenchOptions {
   /** Seconds spent on each measurement; default 0.2. */
@@ -170,6 +171,12 @@ export async function run(options: KernelBenchOptions = {}): Promise<{ rows: Ben
   measure("plain JavaScript", "dense AdaGrad", 20 * PARAMETERS, () => plain.adagrad(fa, fb, fc, 0.01, PARAMETERS));
   const updated = rate(seconds, () => rowUpdate(b - 4 * UPDATED_ROWS, b, UPDATED_ROWS, d)) * UPDATED_ROWS;
   rows.push({ system: "flotilla", metric: `sparse AdaGrad, dim ${DIM}`, value: updated / 1e6, unit: "M rows/s" });
+
+  for (const { title, bytes: moved, open } of networkOps()) {
+    const { run: call, close } = open();
+    measure("flotilla", title, moved, call);
+    close();
+  }
 
   const goal = (name: string, value: number, least: number): BenchGoal => ({
     name,

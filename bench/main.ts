@@ -13,7 +13,7 @@ interface Bench {
 const benches: Readonly<Record<string, Bench>> = {
   gemm: { about: "GFLOP/s of the matmul providers on the shapes of models", load: () => import("./gemm.ts") },
   kernels: {
-    about: "elementwise kernels, reductions, AdaGrad against memory copy",
+    about: "elementwise kernels, reductions, norms, AdaGrad against memory copy",
     load: () => import("./kernels.ts"),
   },
   heap: { about: "kernels on heaps of up to 4 GiB and above it", load: () => import("./heap.ts") },

@@ -28,13 +28,13 @@ const fromF16 = (g: Graph, bits: NodeId): NodeId => {
   return g.op(simd.or, value, g.shift(simd.shl, g.op(simd.and, bits, g.bits(0x8000)), 16));
 };
 
-/** The rounded number, with 0 in the lower 16 bits. */
-const roundToBf16 = (g: Graph, x: NodeId): NodeId => {
+/** The rounded number in the upper 16 bits of each lane; what is below them is left over. */
+const roundUpperHalf = (g: Graph, x: NodeId): NodeId => {
   const odd = g.op(simd.and, g.shift(simd.shrU, x, 16), g.bits(1));
   const rounded = g.op(simd.i32Add, g.op(simd.i32Add, x, g.bits(0x7fff)), odd);
-  // A carry would turn some NaNs into numbers.
-  const quiet = g.op(simd.or, x, g.bits(0x400000));
-  return g.op(simd.and, g.op(simd.bitselect, quiet, rounded, g.op(simd.ne, x, x)), g.bits(0xffff0000));
+  // A carry turns some NaNs into numbers, which these bits undo.
+  const nan = g.op(simd.and, g.op(simd.ne, x, x), g.bits(0x7fc00000));
+  return g.op(simd.or, rounded, nan);
 };
 
 const toF16Bits = (g: Graph, x: NodeId): NodeId => {
@@ -60,10 +60,11 @@ export function fromHalf(g: Graph, type: HalfType, bits: NodeId): NodeId {
 
 /** The element of the type that is nearest to an f32 number; a NaN stays one. */
 export function toHalf(g: Graph, type: HalfType, x: NodeId): NodeId {
-  return type === "bf16" ? g.shift(simd.shrU, roundToBf16(g, x), 16) : toF16Bits(g, x);
+  return type === "bf16" ? g.shift(simd.shrU, roundUpperHalf(g, x), 16) : toF16Bits(g, x);
 }
 
 /** The number of the type that is nearest to an f32 number, as f32. */
 export function roundToHalf(g: Graph, type: HalfType, x: NodeId): NodeId {
-  return type === "bf16" ? roundToBf16(g, x) : fromF16(g, toF16Bits(g, x));
+  if (type === "f16") return fromF16(g, toF16Bits(g, x));
+  return g.op(simd.and, roundUpperHalf(g, x), g.bits(0xffff0000));
 }
