@@ -145,28 +145,25 @@ function gradient(op: OpOf<"batch_norm_grad">, by: Replacement): void {
   const exprs = [e.mul(e.input(0), centred), e.input(0)];
   const [dot] = by.emit("reduce", [dy, x, mean], { op: "sum", axes, keepDims: false, exprs }, [undefined, dbeta]);
 
-  const share = e.div(1, e.max(counted.count(4), 1));
+  // dx is linear in dy and x: the coefficients of dy, of x and of 1. The last two are small beside the first.
+  const share = e.div(1, e.max(counted.count(5), 1));
   const slope = e.mul(e.input(0), e.input(1));
   const scale = e.mul(e.input(2), e.input(1));
-  const factors = [
-    slope,
-    scale,
-    e.neg(e.mul(scale, e.mul(e.mul(slope, e.input(1)), share))),
-    e.neg(e.mul(scale, e.mul(e.input(3), share))),
-  ];
-  const inputs = [dot!, rstd, gamma, dbeta, ...counted.countInputs];
+  const ofX = e.neg(e.mul(scale, e.mul(e.mul(slope, e.input(1)), share)));
+  const factors = [slope, scale, ofX, e.neg(e.add(e.mul(scale, e.mul(e.input(3), share)), e.mul(e.input(4), ofX)))];
+  const inputs = [dot!, rstd, gamma, dbeta, mean, ...counted.countInputs];
   const outputs = [dgamma, undefined, undefined, undefined];
-  const [, own, byX, byAll] = by.emit("map", inputs, { exprs: factors }, outputs) as [
+  const [, byDy, byX, byOne] = by.emit("map", inputs, { exprs: factors }, outputs) as [
     ValueId,
     ValueId,
     ValueId,
     ValueId,
   ];
-  const throughStatistics = e.add(e.mul(centred, e.input(4)), e.input(5));
-  const expr = e.add(e.mul(e.input(0), e.input(3)), counted.masked(throughStatistics, 6));
+  const throughStatistics = e.add(e.mul(e.input(1), e.input(3)), e.input(4));
+  const expr = e.add(e.mul(e.input(0), e.input(2)), counted.masked(throughStatistics, 5));
   by.emit(
     "map",
-    [dy, x, mean, own, byX, byAll, ...counted.inputs],
+    [dy, x, byDy, byX, byOne, ...counted.inputs],
     { exprs: [expr], shape, ...typed([dtype as FloatType]) },
     [dx],
   );
