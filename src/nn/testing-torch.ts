@@ -18,6 +18,8 @@ export interface TorchCase<Name extends string = string> {
   readonly low?: number;
   readonly high?: number;
   readonly classes?: number;
+  /** Inputs that are given instead of drawn. */
+  readonly values?: Readonly<Partial<Record<Name, readonly number[]>>>;
   /** Largest relative error; default 1e-9. */
   readonly tolerance?: number;
 }
@@ -43,7 +45,9 @@ function prepare(test: TorchCase, seed: number): { ours: Results; question: obje
   const weight = new Tensor(y.trace, builder.input("cotangent", { shape: y.shape, dtype: "f32" }));
   builder.output("loss", y.mul(weight).sum().id);
   const random = randomFrom(seed);
-  const { inputs, parameters } = randomFeed(forward, random, test);
+  const { inputs: drawn, parameters } = randomFeed(forward, random, test);
+  const given = Object.entries(test.values ?? {}).map(([name, values]) => [name, Float64Array.from(values!)]);
+  const inputs: typeof drawn = { ...drawn, ...Object.fromEntries(given) };
   const cotangent = randomArray(
     random,
     y.shape.reduce((n, d) => n * d, 1),
