@@ -4,6 +4,7 @@ import { Dataset } from "../data/index.ts";
 import type { MetricsRecord } from "../report/index.ts";
 import { RunFolder } from "./run-folder.ts";
 import type { Metrics } from "./tasks.ts";
+import type { Weights } from "./weights.ts";
 
 export interface EarlyStop {
   /** What must improve; default "auc" of binary classifiers, else "loss". */
@@ -22,6 +23,8 @@ export interface FitOptions {
   /** Evaluate also whenever about this many rows have been trained on. */
   readonly evaluateEvery?: number;
   readonly earlyStop?: EarlyStop;
+  /** What evaluations compute with: the weights as training has left them (default), or their moving averages. */
+  readonly weights?: Weights;
   /** Where to keep metrics and checkpoints. */
   readonly run?: RunFolder;
   /** Seconds between checkpoints in the run's folder; default 300. */
@@ -69,6 +72,7 @@ const optionsSchema = z.strictObject({
       minDelta: z.number().nonnegative().optional(),
     })
     .optional(),
+  weights: z.enum(["trained", "ema"]).optional(),
   run: folder.optional(),
   checkpointSeconds: z.number().nonnegative().optional(),
   signal: z.instanceof(AbortSignal).optional(),

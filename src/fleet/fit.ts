@@ -272,9 +272,9 @@ class FitLoop {
 
   /** Evaluates the held-out data; true when training should stop early. */
   async #evaluate(): Promise<boolean> {
-    const { validation, earlyStop } = this.#options;
+    const { validation, earlyStop, weights = "trained" } = this.#options;
     const trainer = this.#trainer;
-    const metrics = await trainer.evaluateNow(validation!);
+    const metrics = await trainer.evaluateNow(validation!, { weights });
     this.#evaluation = metrics;
     this.#evaluatedAt = trainer.state.samples;
     const { step, samples, seconds, epoch } = trainer.state;

@@ -8,3 +8,4 @@ export { readTrainerState, type SavedTrainer } from "./saved-state.ts";
 export type { Strategy, StrategyOptions } from "./strategy.ts";
 export type { Trainer, TrainerOptions } from "./trainer.ts";
 export type { TrainingState } from "./training-state.ts";
+export type { ScoreOptions, Weights } from "./weights.ts";

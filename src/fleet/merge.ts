@@ -5,15 +5,17 @@ import type { Heap } from "../memory/index.ts";
 export interface MergeHandle {
   /** Steps to gather. */
   readonly steps: number;
-  /** Rows of so many full steps: what a step's losses are divided by. */
-  readonly rows: number;
+  /**
+   * What a step's losses are divided by while they are gathered, and the update multiplies by: the rows of a full batch,
+   * which open groups of other numbers of steps and threads have in common.
+   */
+  readonly batch: number;
   /** Address of two f32 numbers, steps and rows gathered so far; of all threads in mode `sync`, else of this one. */
   readonly progress: number;
 }
 
 export class MergeProgress {
-  /** Rows that a full group has. */
-  readonly fullRows: number;
+  readonly batch: number;
   readonly #full: number;
   readonly #cell: Float32Array;
   /** Own numbers: in mode `sync` every thread counts for itself and the first one writes. */
@@ -21,9 +23,9 @@ export class MergeProgress {
   #steps: number;
   #rows: number;
 
-  constructor(heap: Heap, { steps, rows, progress }: MergeHandle, writes: boolean) {
+  constructor(heap: Heap, { steps, batch, progress }: MergeHandle, writes: boolean) {
     this.#full = steps;
-    this.fullRows = rows;
+    this.batch = batch;
     this.#cell = heap.f32(progress, 2);
     this.#writes = writes;
     this.#steps = this.#cell[0]!;

@@ -17,9 +17,7 @@ import type { ScalarInput, UpdateWork } from "./protocol.ts";
 import { redirect } from "./redirect.ts";
 import type { Strategy } from "./strategy.ts";
 import { relocateInputs, type Source, withOwnStatistics } from "./sync-plan.ts";
-
-/** What evaluations and predictions compute with: the weights as training has left them, or their moving averages. */
-export type Weights = "trained" | "ema";
+import type { Weights } from "./weights.ts";
 
 let sessions = 0;
 
@@ -221,7 +219,7 @@ function mergeHandles(
   if (steps === 1) return [];
   return Array.from({ length: threads }, (_, thread) => ({
     steps,
-    rows: steps * batch * (mode === "sync" ? threads : 1),
+    batch,
     progress: parameters.addressOf(progressName(mode === "sync" ? 0 : thread)),
   }));
 }

@@ -8,7 +8,7 @@ import { decodeAll, type Row, temporaryFolder } from "../data/testing.ts";
 import { Heap } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import { traced } from "../models/testing.ts";
-import { scalarAt, updateRule } from "../optim/index.ts";
+import { scalarAt } from "../optim/index.ts";
 import {
   differentiate,
   interpret,
@@ -20,8 +20,9 @@ import {
 import { randomFrom } from "../program/testing.ts";
 import { columnsOf, layoutOf, Table } from "../table/index.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
-import type { OptimizerGroups } from "./optimizer-groups.ts";
-import { initialise } from "./parameters.ts";
+import { initialise } from "./initialise.ts";
+import { modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
+import type { Strategy } from "./strategy.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** Columns of the data below, for models. */
@@ -161,6 +162,7 @@ export interface PlainOptions {
   /** Rows a step. */
   readonly batch: number;
   readonly seed?: number;
+  readonly strategy?: Pick<Strategy, "clip" | "ema">;
 }
 
 /** A trainer by definition: one thread, float64, every step the interpreter's. */
@@ -173,7 +175,7 @@ export class PlainTrainer {
   readonly #tables: Record<string, ReferenceTable>;
   #step = 0;
 
-  constructor(model: Model, dataset: Dataset, { optimizers, batch, seed = 1 }: PlainOptions) {
+  constructor(model: Model, dataset: Dataset, { optimizers, batch, seed = 1, strategy = {} }: PlainOptions) {
     this.#optimizers = optimizers;
     this.#batch = batch;
     this.#dataset = dataset;
@@ -185,28 +187,31 @@ export class PlainTrainer {
       categorical: width("categorical"),
       bags: Object.fromEntries(others.map((column) => [column.name, column.width])),
     });
-    const rule = (group: string) =>
-      updateRule(optimizers[group] ?? optimizers.default, group in optimizers ? group : "default");
+    const { clip, ema: average } = strategy;
+    const rule = modelRules(optimizers, forward, clip);
     const tables = Object.entries(forward.tables).map(([name, spec]): [string, TableSpec] => [
       name,
-      { ...spec, fields: spec.fields.map((field) => ({ ...field, slots: rule(field.name).slots })) },
+      { ...spec, fields: spec.fields.map((field) => ({ ...field, slots: rule.field(field.name).slots })) },
     ]);
     const differentiated = differentiate({ ...forward, tables: Object.fromEntries(tables) }, { loss: "loss" });
     this.#program = placeUpdates(differentiated, {
-      parameter: (_, { group, trainable }) => (trainable ? rule(group) : undefined),
-      field: (_, field) => rule(field),
+      parameter: (name, { trainable }) => (trainable ? rule.parameter(name) : undefined),
+      field: (_, field) => rule.field(field),
+      clip,
+      average,
     });
     this.#parameters = Object.fromEntries(
       Object.entries(this.#program.parameters).map(([name, { value, init }]) => {
         const { shape } = this.#program.values[value]!;
         const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-        initialise(data, shape, init, name, seed);
+        const original = init.kind === "copy" ? init.of : name;
+        initialise(data, shape, this.#program.parameters[original]!.init, original, seed);
         return [name, Float64Array.from(data)];
       }),
     );
     this.#tables = Object.fromEntries(
       tables.map(([name, spec]) => {
-        const rules = Object.fromEntries(spec.fields.map((field) => [field.name, rule(field.name)]));
+        const rules = Object.fromEntries(spec.fields.map((field) => [field.name, rule.field(field.name)]));
         return [name, new ReferenceTable(spec, { initial: startOfRows(spec), rules })];
       }),
     );

@@ -40,13 +40,13 @@ function stepInputs(
   const lossScale = has(SCALED_LOSS) ? cell(SCALED_LOSS) : undefined;
   const unscale = has(UNSCALE) ? cell(UNSCALE) : undefined;
   const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
-  const fullRows = request.merge?.rows ?? 0;
+  const batch = request.merge?.batch ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, rows) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
     if (lossScale !== undefined) lossScale[0] = rows > 0 ? (scale?.scale ?? 1) / rows : 0;
     if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
-    if (mergeScale !== undefined) mergeScale[0] = fullRows / rows;
+    if (mergeScale !== undefined) mergeScale[0] = batch / rows;
     // Threads of mode `sync` share a step, so the thread is part of the seed.
     if (seed !== undefined)
       seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(thread, 0xc2b2ae35);
@@ -138,7 +138,7 @@ export function train(request: TrainRequest): unknown {
   const merge = mergeProgress(request);
   let steps = 0;
   const forward = (step: number, rows: number): void => {
-    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.fullRows);
+    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.batch);
     runStep(run, step, request.rank);
     learn();
     record();

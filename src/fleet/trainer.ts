@@ -11,10 +11,11 @@ import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
 import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { loadTrainer, saveTrainer } from "./saved-state.ts";
-import { Session, type Weights } from "./session.ts";
+import { Session } from "./session.ts";
 import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
+import { type ScoreOptions, weightsOf } from "./weights.ts";
 
 export interface TrainerOptions {
   /**
@@ -25,14 +26,6 @@ export interface TrainerOptions {
   readonly strategy?: StrategyOptions;
   /** Seed of start values, dropout and the order of data; default 1. */
   readonly seed?: number;
-}
-
-export interface ScoreOptions {
-  /**
-   * The weights as training has left them, or their moving averages where the strategy keeps some (tables and running
-   * statistics are the trained ones in either case). Default "trained".
-   */
-  readonly weights?: Weights;
 }
 
 const CLOSED = "closed";
@@ -69,6 +62,7 @@ export class Trainer {
   fit(dataset: Dataset, options: FitOptions = {}): Promise<FitResult> {
     return this.#exclusive("fit", async () => {
       checkFitOptions(options);
+      weightsOf({ weights: options.weights ?? "trained" }, this.strategy);
       const session = await this.session(dataset.layout);
       if (options.validation !== undefined) await this.session(options.validation.layout);
       return runFit(this, session, dataset, options);
@@ -100,7 +94,7 @@ export class Trainer {
   async *predictions(dataset: Dataset, options: ScoreOptions = {}): AsyncGenerator<Float32Array> {
     this.#begin("predict");
     try {
-      const weights = this.#weights(options);
+      const weights = weightsOf(options, this.strategy);
       const session = await this.session(dataset.layout);
       const { heap, pool } = this.job;
       const { shuffle: _, ...spec } = dataset.spec;
@@ -164,7 +158,7 @@ export class Trainer {
 
   /** `evaluate` within `fit`, which has the threads to itself. */
   async evaluateNow(dataset: Dataset, options: ScoreOptions = {}): Promise<Metrics> {
-    const weights = this.#weights(options);
+    const weights = weightsOf(options, this.strategy);
     const session = await this.session(dataset.layout);
     const { heap, pool } = this.job;
     const task = taskOf(this.model);
@@ -211,16 +205,6 @@ export class Trainer {
       throw new Error(`this trainer works on ${show(own)}; the dataset gives ${show(layout)}`);
     }
     return this.#session;
-  }
-
-  #weights({ weights = "trained", ...unknown }: ScoreOptions): Weights {
-    const [wrong] = Object.keys(unknown);
-    if (wrong !== undefined) throw new TypeError(`unknown option "${wrong}"; allowed: weights`);
-    if (weights !== "trained" && weights !== "ema")
-      throw new TypeError(`weights must be "trained" or "ema", got ${JSON.stringify(weights)}`);
-    if (weights === "ema" && this.strategy.ema === undefined)
-      throw new TypeError('weights: "ema" needs the moving averages that strategy: { ema: 0.999 } keeps');
-    return weights;
   }
 
   #begin(what: string): void {

@@ -6,7 +6,7 @@ import { sumOfSquares, total } from "./clip.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
 import { ShapeError } from "./errors.ts";
 import type { Program, ValueId } from "./ir.ts";
-import { type MovedParameter, type UpdateRules, updateParameters, updateTable } from "./place-updates.ts";
+import { type MovedParameter, type UpdateRules, unscaleInput, updateParameters, updateTable } from "./place-updates.ts";
 
 /** What one program applies, of how many steps. */
 export interface ApplyShare {
@@ -22,7 +22,7 @@ export interface DeferOptions {
   /**
    * Gradient merge: the step adds its gradients to accumulators, parameters of `accumulatorName`, instead of leaving them
    * in outputs, and `apply` empties them. There is a set of accumulators for each of so many replicas; the step has those
-   * of replica 0.
+   * of replica 0. Gradients of a scaled loss are gathered without its scale, which may change meanwhile.
    */
   readonly mergeReplicas?: number | undefined;
 }
@@ -39,8 +39,8 @@ export interface DeferredUpdates {
    */
   readonly apply: (share: ApplyShare) => Program;
   /**
-   * Where updates depend on the norm of all gradients and a share has some of them: what must run for every share before any is
-   * applied. Its output `squares` is the share's part of Σ‖g‖²; `apply` takes the parts of all, `squares#s` of share s.
+   * Where updates depend on the norm of all gradients and a share has some of them: what must run for every share before any
+   * is applied. Its output `squares` is the share's part of Σ‖g‖²; `apply` takes the parts of all, `squares#s` of share s.
    */
   readonly squares?: (share: ApplyShare) => Program;
 }
@@ -79,9 +79,11 @@ export function deferUpdates(
     const [table] = Object.keys(contributions);
     if (table !== undefined) throw new ShapeError(`the gradients of table ${table} cannot be gathered over steps`);
     step.scope = "merge";
+    const scale = rules.scaled === true ? [unscaleInput(step)] : [];
+    const gathered = add(input(0), scale.length > 0 ? mul(input(1), input(2)) : input(1));
     for (const name of parameters) {
       const [own] = accumulators(step, differentiated, name, mergeReplicas);
-      step.emit("update", [own!, gradients[name]!], { exprs: [add(input(0), input(1))], targets: [0] });
+      step.emit("update", [own!, gradients[name]!, ...scale], { exprs: [gathered], targets: [0] });
     }
     for (let r = 0; r < mergeReplicas; r++) step.parameter(progressName(r), [2], { kind: "zeros" }, gatheredState);
   }
@@ -168,7 +170,8 @@ function applyProgram(
       ? Array.from({ length: shares }, (_, s) => builder.input(replicaInput(SQUARES, s), { shape: [], dtype: "f32" }))
       : [];
   const squares = parts.length > 0 ? total(builder, parts) : undefined;
-  updateParameters(builder, gradientsOf(builder, differentiated, rules, share, gathered), rules, squares);
+  const moved = gradientsOf(builder, differentiated, rules, share, gathered);
+  updateParameters(builder, moved, { ...rules, squares, unscaled: gathered });
   for (const table of share.tables) {
     const list = contributions[table]!;
     builder.table(program.tables[table]!);

@@ -22,7 +22,7 @@ export interface UpdateRules {
    */
   readonly average?: number | undefined;
   /**
-   * Gradients are those of a loss that was multiplied by a scale: updates multiply them by the input `UNSCALE`, and nothing
+   * Gradients are those of a loss that was multiplied by a scale: they are multiplied by the input `UNSCALE`, and nothing
    * moves where one of all gradients is not finite; the output `FINITE` then is 0, else 1.
    */
   readonly scaled?: boolean | undefined;
@@ -68,18 +68,22 @@ export interface MovedParameter {
   readonly cleared?: readonly ValueId[];
 }
 
-/**
- * Appends the updates of parameters, whose gradients are clipped first.
- * @param squares Σ‖g‖² over all gradients, where `moved` are not all of them
- */
+export interface UpdateOptions extends Pick<UpdateRules, "clip" | "average" | "scaled"> {
+  /** Σ‖g‖² over all gradients, where those that are applied are not all. */
+  readonly squares?: ValueId | undefined;
+  /** The gradients were multiplied by `UNSCALE` already. */
+  readonly unscaled?: boolean;
+}
+
+/** Appends the updates of parameters, whose gradients are clipped first. */
 export function updateParameters(
   builder: ProgramBuilder,
   moved: readonly MovedParameter[],
-  { clip, average, scaled = false }: Pick<UpdateRules, "clip" | "average" | "scaled">,
-  squares?: ValueId,
+  { clip, average, scaled = false, squares, unscaled = false }: UpdateOptions,
 ): void {
   const raw = moved.map(({ gradient }) => gradient);
-  const { gradients, finite, sum } = scaled ? unscaled(builder, raw, squares) : { gradients: raw, sum: squares };
+  const scale = scaled && !unscaled ? unscaleInput(builder) : undefined;
+  const { gradients, finite, sum } = scaled ? checked(builder, raw, squares, scale) : { gradients: raw, sum: squares };
   const clipped = clipByNorm(builder, gradients, clip, sum);
   for (const [i, parameter] of moved.entries()) {
     const rule = clipRule(parameter.rule, clip);
@@ -87,29 +91,26 @@ export function updateParameters(
   }
 }
 
-/** Gradients without their scale, whether all are finite, and the sum of their squares. */
-function unscaled(
+export const unscaleInput = (builder: ProgramBuilder): ValueId => builder.input(UNSCALE, { shape: [], dtype: "f32" });
+
+/** Gradients times `scale`, whether all are finite, and the sum of their squares. */
+function checked(
   builder: ProgramBuilder,
   gradients: readonly ValueId[],
   squares: ValueId | undefined,
-): { gradients: ValueId[]; finite: ValueId; sum: ValueId } {
-  const scale = builder.input(UNSCALE, { shape: [], dtype: "f32" });
+  scale: ValueId | undefined,
+): { gradients: readonly ValueId[]; finite: ValueId; sum: ValueId } {
   const own = (): ValueId =>
     gradients.length > 0
       ? sumOfSquares(builder, gradients)
       : builder.emit("map", [], { exprs: [constant(0)], shape: [] })[0]!;
   const all = squares ?? own();
-  const [finite, sum] = builder.emit("map", [all, scale], {
-    // Infinity and NaN are the numbers whose difference to themselves is not 0.
-    exprs: [eq(sub(input(0), input(0)), 0), mul(mul(input(0), input(1)), input(1))],
-    shape: [],
-  }) as [ValueId, ValueId];
+  // Infinity and NaN are the numbers whose difference to themselves is not 0.
+  const [finite] = builder.emit("map", [all], { exprs: [eq(sub(input(0), input(0)), 0)] }) as [ValueId];
   builder.output(FINITE, finite);
-  return {
-    gradients: gradients.map((id) => builder.emit("map", [id, scale], { exprs: [mul(input(0), input(1))] })[0]!),
-    finite,
-    sum,
-  };
+  if (scale === undefined) return { gradients, finite, sum: all };
+  const times = (x: ValueId): ValueId => builder.emit("map", [x, scale], { exprs: [mul(input(0), input(1))] })[0]!;
+  return { gradients: gradients.map(times), finite, sum: times(times(all)) };
 }
 
 /** Appends the update of one parameter, one pass over all that belongs to it; a dense parameter counts as one row. */
