@@ -32,13 +32,11 @@ export function conv2d(
   channels: number,
   options: Conv2dLayerOptions,
 ): Tensor {
-  const { kernel, bias = true, activation, init, group = "default", ...window } = options;
+  const { kernel, bias = true, activation, init = { kind: "he-uniform" }, group = "default", ...window } = options;
   const [height, width] = typeof kernel === "number" ? [kernel, kernel] : kernel;
   const perGroup = x.shape.at(-1)! / (window.groups ?? 1);
-  const fanIn = height * width * perGroup;
   return ctx.scope(name, () => {
-    const start = init ?? { kind: "he-uniform", fanIn, fanOut: height * width * channels };
-    const weight = ctx.parameter("weight", [height, width, perGroup, channels], start, { group });
+    const weight = ctx.parameter("weight", [height, width, perGroup, channels], init, { group });
     const shift = bias ? ctx.parameter("bias", [channels], { kind: "zeros" }, { group }) : undefined;
     const y = conv2dOp(x, weight, shift, window);
     return activation === undefined ? y : activate(activation, y);

@@ -24,15 +24,18 @@ export interface Value extends TensorType {
 }
 
 /**
- * How a parameter starts. `fan` of the scaled kinds defaults to the shape's own: [fanIn, fanOut] of a matrix.
- * - `uniform`: [−scale, scale); `normal`: standard deviation `scale`;
+ * How a parameter starts. Fans default to the shape's own: [I, O] of a matrix, [KH·KW·I, KH·KW·O] of a convolution.
+ * - `uniform`: [−scale, scale]; `normal`: standard deviation `scale`; `truncated-normal`: the same, drawn again beyond 2·scale;
+ * - `orthogonal`: orthonormal columns, or rows where there are fewer, times `scale`, default 1 (arXiv 1312.6120); what is
+ *   no matrix counts as one of its last axis's columns;
  * - `copy`: as the parameter of that name does;
  * - `glorot-*`: variance 2 / (fanIn + fanOut) (Glorot & Bengio 2010); `he-*`: variance 2 / fanIn (He et al. 2015).
  */
 export type Init =
   | { readonly kind: "zeros" | "ones" }
   | { readonly kind: "constant"; readonly value: number }
-  | { readonly kind: "uniform" | "normal"; readonly scale: number }
+  | { readonly kind: "uniform" | "normal" | "truncated-normal"; readonly scale: number }
+  | { readonly kind: "orthogonal"; readonly scale?: number }
   | { readonly kind: "copy"; readonly of: string }
   | {
       readonly kind: "glorot-uniform" | "glorot-normal" | "he-uniform" | "he-normal";

@@ -66,6 +66,7 @@ function formatInit(init: Init): string {
       return `constant(${init.value})`;
     case "uniform":
     case "normal":
+    case "truncated-normal":
       return `${init.kind}(${init.scale})`;
     default:
       return init.kind;
