@@ -6,8 +6,12 @@ import {
   type Optimizer,
   optimizerNames,
   parseOptimizer,
+  servesTables,
 } from "../optim/index.ts";
 import { didYouMean, oneOf, UsageError } from "./usage.ts";
+
+/** Every model of the command has tables. */
+export const commandOptimizers = optimizerNames.filter((name) => servesTables({ name }));
 
 type Settings = Record<string, number | boolean>;
 
@@ -49,7 +53,7 @@ export interface RateOptions {
 /** @param option the name of the option, for errors */
 export function parseOptimizerOption(option: string, text: string, rate: RateOptions = {}): Optimizer {
   const { name: typed, settings } = split(option, text);
-  const name = oneOf(option, typed, optimizerNames);
+  const name = oneOf(option, typed, commandOptimizers);
   if (rate.lr !== undefined && settings.lr !== undefined)
     throw new UsageError(`${option} and --lr both give a rate; give one`);
   const plain = checked(option, { name, ...settings, ...(rate.lr === undefined ? {} : { lr: rate.lr }) });

@@ -87,9 +87,13 @@ export function addTrain(program: Command, act: (data: string[], flags: TrainFla
     .option("--epochs <n>", "passes over the data (default: 1)", wholeNumber(1))
     .option(
       "--optimizer <name>",
-      "adagrad, adagradShared, adam, adamw, ftrl, momentum or sgd, with settings as in adam:beta1=0.8 (default: adagrad)",
+      "adagrad, adagradShared, adam, adamw, ftrl, momentum, rmsprop or sgd, with settings as in adam:beta1=0.8 (default: adagrad)",
     )
-    .option("--lr <rate>", "learning rate (default: adagrad 0.02, adam and adamw 0.001, others 0.05)", realNumber(0))
+    .option(
+      "--lr <rate>",
+      "learning rate (default: adagrad 0.02, adam and adamw 0.001, rmsprop 0.01, others 0.05)",
+      realNumber(0),
+    )
     .option("--schedule <name>", "how the rate falls, as in cosine:total=20000,floor=1e-4 (default: constant)")
     .option("--warmup <steps>", "let the rate rise from 0 first", wholeNumber(1))
     .option("--wide-optimizer <name>", "one of its own for the linear weights, as in ftrl:lr=0.1,l1=1")

@@ -1,9 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { describe, expect, it } from "vitest";
 import { clickModelNames } from "../models/index.ts";
-import { optimizerNames } from "../optim/index.ts";
 import { addCommands } from "./commands.ts";
-import { parseOptimizerOption } from "./settings.ts";
+import { commandOptimizers, parseOptimizerOption } from "./settings.ts";
 import { asTyped, commandName, oneOf, realNumber, shellWord, UsageError, wholeNumber, widths } from "./usage.ts";
 
 describe("names", () => {
@@ -27,7 +26,7 @@ describe("names", () => {
       .find((command) => command.name() === "train")!
       .helpInformation()
       .replaceAll(/\s+/g, " ");
-    for (const name of [...clickModelNames, ...optimizerNames]) expect(help).toContain(name);
+    for (const name of [...clickModelNames, ...commandOptimizers]) expect(help).toContain(name);
   });
 });
 

@@ -3,11 +3,14 @@
 import { describe, expect, test } from "vitest";
 import { scratchBytes } from "../engine/scratch.ts";
 import { Bench, plainProvider, relativeError, testHeap } from "../engine/testing.ts";
+import { roundTo } from "../kernels/half.ts";
 import { evaluateRule, type RuleState } from "../kernels/index.ts";
-import { differentiate, type Program, placeUpdates, plan, trace } from "../program/index.ts";
+import { optimize } from "../passes/index.ts";
+import { differentiate, type Program, ProgramBuilder, placeUpdates, plan, trace } from "../program/index.ts";
+import { updateParameters } from "../program/place-updates.ts";
 import { randomFrom } from "../program/testing.ts";
 import { Table } from "../table/index.ts";
-import { adagrad, adam, ftrl, sgd } from "./index.ts";
+import { adagrad, adam, adamw, ftrl, lars, sgd } from "./index.ts";
 import { type Optimizer, parseOptimizer, servesTables } from "./optimizer.ts";
 import { scalarAt, updateRule } from "./rule.ts";
 import { learningRateAt } from "./schedule.ts";
@@ -124,6 +127,41 @@ describe.each(named)("%s", (_, optimizer) => {
     }
     bench.free();
     table.dispose();
+  });
+});
+
+describe.each(["bf16", "f16"] as const)("%s gradients", (dtype) => {
+  test.each([
+    ["adamw", adamw({ lr: 0.02, weightDecay: 0.1 })],
+    ["lars", lars({ lr: 2, trust: 0.05 })],
+  ])("move f32 weights under %s, clipped by their norm", (_, optimizer) => {
+    const random = randomFrom(5);
+    const shape = [3, 7];
+    const rule = updateRule(optimizer, "default");
+    const builder = new ProgramBuilder();
+    const weight = builder.parameter("w", shape, { kind: "zeros" });
+    const gradient = builder.input("gradient", { shape, dtype });
+    updateParameters(builder, [{ name: "w", weight, gradient, rule }], { clip: { globalNorm: 2 } });
+    const bench = benchOf(optimize(builder.build()));
+    const { parameters, inputs } = bench.plan;
+    const start = Array.from({ length: 21 }, () => Math.fround(random() - 0.5));
+    bench.write(parameters.w!, start);
+    for (const { name } of rule.slots) bench.write(parameters[`w/${name}`]!, new Array(21).fill(0));
+    const twin = new PlainOptimizer(optimizer, start);
+    for (let step = 0; step < STEPS; step++) {
+      const exact = gradientAt(twin.weight, random).map((g) => roundTo(dtype, g));
+      const factor = Math.min(1, 2 / (Math.hypot(...exact) + 1e-6));
+      twin.step(
+        Float64Array.from(exact, (g) => g * factor),
+        learningRateAt(optimizer.lr, step),
+        step,
+      );
+      bench.write(inputs.gradient!, [...exact]);
+      for (const name of rule.scalars) bench.write(inputs[`scalar:${name}`]!, [scalarAt(optimizer, name, step)]);
+      bench.executable.run();
+      expect(relativeError(bench.read(parameters.w!), [...twin.weight]), `step ${step}`).toBeLessThan(1e-4);
+    }
+    bench.free();
   });
 });
 

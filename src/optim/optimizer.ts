@@ -128,7 +128,7 @@ export const ftrl = (options?: OptimizerOptions<"ftrl">): Optimizer => make("ftr
  * Whether the rows of a table can be moved by it. LARS and LAMB cannot: their rates come from the norms of a whole parameter,
  * and a batch sees a few rows of it.
  */
-export const servesTables = ({ name }: Optimizer): boolean => name !== "lars" && name !== "lamb";
+export const servesTables = ({ name }: Pick<Optimizer, "name">): boolean => name !== "lars" && name !== "lamb";
 
 /** Reads an optimizer from untrusted plain data, such as a configuration file or a checkpoint. */
 export function parseOptimizer(value: unknown): Optimizer {

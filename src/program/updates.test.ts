@@ -5,7 +5,7 @@ import type { UpdateRule } from "../kernels/update-rule.ts";
 import type { Clip } from "./clip.ts";
 import { accumulatorName, deferUpdates, MERGE_SCALE, replicaInput } from "./defer-updates.ts";
 import { differentiate } from "./differentiate.ts";
-import { averageName, placeUpdates, type UpdateRules } from "./place-updates.ts";
+import { averageName, FINITE, placeUpdates, UNSCALE, type UpdateRules } from "./place-updates.ts";
 import { interpret } from "./reference.ts";
 import { randomArray, randomFrom } from "./testing.ts";
 import { trace } from "./trace.ts";
@@ -161,6 +161,33 @@ describe.each(clips)("gradients clipped by %j", (clip) => {
     }
     expectClose(parameters, expected);
   });
+});
+
+test("gradients of a scaled loss are gathered without the scale, and nothing moves where one of them is not finite", () => {
+  const rules = { ...rulesOf({ average: 0.5 }), scaled: true };
+  const { step, apply } = deferUpdates(differentiated, rules, { mergeReplicas: 1 });
+  const program = apply({ parameters: names, tables: [], replicas: 1 });
+  verify(step);
+  verify(program);
+  const parameters = { ...startOf(step), ...startOf(program) };
+  const gather = (part: Vectors, scale: number): void => {
+    const scaled = Object.fromEntries(names.map((name) => [name, part[name]!.map((x) => x * scale)]));
+    interpret(step, { ...scaled, [UNSCALE]: [1 / scale] }, { parameters });
+  };
+  const finite = (): number =>
+    interpret(program, { [`scalar:${MERGE_SCALE}`]: [0.5] }, { parameters }).outputs[FINITE]![0] as number;
+  const [first, second] = [gradients(1, 1), gradients(2, 1)];
+  gather(first, 1024);
+  gather({ ...first, b: first.b!.with(2, Number.POSITIVE_INFINITY) }, 1024);
+  expect(finite()).toBe(0);
+  expectClose(parameters, filled(1));
+  gather(first, 8);
+  gather(second, 2);
+  expect(finite()).toBe(1);
+  expectClose(
+    parameters,
+    moved([Object.fromEntries(names.map((name) => [name, first[name]!.map((x, i) => (x + second[name]![i]!) / 2)]))]),
+  );
 });
 
 test("a moving average starts as its parameter and follows it", () => {

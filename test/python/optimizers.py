@@ -4,15 +4,23 @@ import sys
 
 import torch
 
+CLIPS = {
+    "value": torch.nn.utils.clip_grad_value_,
+    "globalNorm": torch.nn.utils.clip_grad_norm_,
+}
+
 
 def run(case):
-    weight = torch.nn.Parameter(torch.tensor(case["start"], dtype=torch.float64))
-    optimizer = getattr(torch.optim, case["optimizer"])([weight], **case["options"])
+    weights = [torch.nn.Parameter(torch.tensor(start, dtype=torch.float64)) for start in case["start"]]
+    optimizer = getattr(torch.optim, case["optimizer"])(weights, **case["options"])
     result = []
-    for gradient in case["gradients"]:
-        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+    for gradients in case["gradients"]:
+        for weight, gradient in zip(weights, gradients):
+            weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        for kind, limit in case.get("clip", {}).items():
+            CLIPS[kind](weights, limit)
         optimizer.step()
-        result.append(weight.detach().tolist())
+        result.append([weight.tolist() for weight in weights])
     return result
 
 

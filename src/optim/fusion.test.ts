@@ -1,8 +1,8 @@
 // What the passes make of updates with everything on: one kernel a parameter, which reads and writes each number once.
 import { describe, expect, test } from "vitest";
-import { adam, lamb, type Optimizer, updateRule } from "../optim/index.ts";
+import { optimize } from "../passes/index.ts";
 import { deferUpdates, differentiate, type Program, placeUpdates, trace, type UpdateRules } from "../program/index.ts";
-import { optimize } from "./index.ts";
+import { adam, lamb, type Optimizer, updateRule } from "./index.ts";
 
 const differentiated = differentiate(
   trace(
