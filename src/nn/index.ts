@@ -54,5 +54,7 @@ export {
   squaredError,
   tripletLoss,
 } from "./losses.ts";
+export { type Layers, layers, type Module, module, residual, sequential } from "./module.ts";
 export { type BatchNormOptions, batchNorm, type GroupNormOptions, groupNorm, layerNorm } from "./norms.ts";
 export { type GruOptions, gru, type LstmOptions, lstm, type RecurrentOptions } from "./recurrent.ts";
+export { type Summary, type SummaryOptions, type SummaryRow, type SummaryTotal, summary } from "./summary.ts";

@@ -13,6 +13,7 @@ export {
 } from "./defer-updates.ts";
 export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
 export { ProgramError, ShapeError } from "./errors.ts";
+export { flopsOf } from "./flops.ts";
 export {
   type BatchNormOperands,
   batchNorm,
