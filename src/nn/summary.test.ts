@@ -17,7 +17,7 @@ describe("summary", () => {
     });
     const { rows, total } = summary(net, { x: f32(2, 4, 6, 3) });
     const [conv, norm, pool, flat, out] = ["conv", "norm", "pool", "flat", "out"].map(
-      (name) => rows.find(({ layer }) => layer === `sequential/${name}`)!,
+      (name) => rows.find(({ layer }) => layer === name)!,
     );
     const pixels = 2 * 4 * 6;
     expect(conv).toMatchObject({ shape: [2, 4, 6, 8], parameters: 9 * 3 * 8 + 8, fixed: 0 });

@@ -53,7 +53,14 @@ export function summary<Name extends string>(
   { depth = Number.POSITIVE_INFINITY }: SummaryOptions = {},
 ): Summary {
   const program = trace(typeof model === "function" ? model : applied<Name>(model), { inputs });
-  const layerOf = (scope: string): string => scope.split("/").slice(0, depth).join("/");
+  // The parts of a module go by their own names.
+  const prefix = typeof model === "function" ? "" : `${model.kind}/`;
+  const layerOf = (scope: string): string =>
+    scope
+      .slice(scope.startsWith(prefix) ? prefix.length : 0)
+      .split("/")
+      .slice(0, depth)
+      .join("/");
   const rows = new Map<string, { -readonly [K in keyof SummaryRow]: SummaryRow[K] }>();
   for (const op of program.ops) {
     const layer = layerOf(op.scope);
