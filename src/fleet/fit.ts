@@ -3,19 +3,14 @@
 import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
 import { type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
-import {
-  type EvaluationRecord,
-  formatCount,
-  type MetricsRecord,
-  ProgressLine,
-  type TrainRecord,
-} from "../report/index.ts";
+import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
 import { Control } from "./control.ts";
+import { judge } from "./early-stop.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
-import { describeMetrics, type Metrics, taskMetrics, taskOf } from "./tasks.ts";
+import { describeMetrics, evaluationFields, type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
 
@@ -274,24 +269,18 @@ class FitLoop {
   async #evaluate(): Promise<boolean> {
     const { validation, earlyStop, weights = "trained" } = this.#options;
     const trainer = this.#trainer;
+    const task = taskOf(trainer.model);
     const metrics = await trainer.evaluateNow(validation!, { weights });
     this.#evaluation = metrics;
     this.#evaluatedAt = trainer.state.samples;
     const { step, samples, seconds, epoch } = trainer.state;
     this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
-    this.#line?.log(
-      `evaluation after ${formatCount(samples)} rows: ${describeMetrics(taskOf(trainer.model), metrics)}`,
-    );
+    this.#line?.log(`evaluation after ${formatCount(samples)} rows: ${describeMetrics(task, metrics)}`);
     if (earlyStop === undefined) return false;
-    const usual = taskOf(trainer.model) === "binary" ? "auc" : "loss";
-    const { metric = usual, patience = 1, minDelta = 0 } = earlyStop;
-    const value = metric === "loss" ? -metrics.loss : metrics[metric];
-    const { best } = trainer.state;
-    const better = best === undefined || value > best.value + minDelta;
-    const next = better ? { value, since: 0 } : { value: best.value, since: best.since + 1 };
-    trainer.state = { ...trainer.state, best: next };
-    if (next.since < patience) return false;
-    this.#event(`stopped early: ${metric} has not improved for ${patience} evaluation${patience === 1 ? "" : "s"}`);
+    const { best, stop } = judge(metrics, trainer.state.best, earlyStop, task);
+    trainer.state = { ...trainer.state, best };
+    if (stop === undefined) return false;
+    this.#event(stop);
     return true;
   }
 
@@ -305,15 +294,4 @@ class FitLoop {
     this.#options.run?.append(record);
     this.#options.onRecord?.(record);
   }
-}
-
-/** What the records and summaries keep of an evaluation. */
-export function evaluationFields(
-  metrics: Metrics,
-): Omit<EvaluationRecord, "type" | "step" | "samples" | "seconds" | "epoch"> {
-  const { loss, auc, accuracy, calibration, expectedCalibrationError, bins } = metrics;
-  const { perplexity, meanAbsoluteError } = metrics;
-  const known = { auc, accuracy, calibration, expectedCalibrationError, perplexity, meanAbsoluteError };
-  const fields = Object.entries(known).filter(([, value]) => value !== undefined && !Number.isNaN(value));
-  return { loss, ...Object.fromEntries(fields), ...(bins.length > 0 ? { bins } : {}) };
 }

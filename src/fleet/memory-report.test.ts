@@ -17,12 +17,20 @@ describe("memoryReport", () => {
       scratch: shared(bytes / 4),
     });
     const arena = { arenaBytes: 7000, instructions: [scratch(400), scratch(2000), scratch(0)] };
+    const beside = { "w/average": parameter("average"), "w/merged#0": parameter("merged") };
+    const parameters = {
+      w: shared(100),
+      "w/sum": shared(100),
+      mean: shared(10),
+      "w/average": shared(25),
+      "w/merged#0": shared(25),
+    };
     const report = memoryReport({
-      parameters: { w: parameter("default"), "w/sum": parameter("optimizer"), mean: parameter("default") },
-      shared: { parameters: { w: shared(100), "w/sum": shared(100), mean: shared(10) }, sharedBytes: 960 },
+      parameters: { w: parameter("default"), "w/sum": parameter("optimizer"), mean: parameter("default"), ...beside },
+      shared: { parameters, sharedBytes: 1160 },
       arenas: [arena, arena],
     });
-    expect(report).toEqual({ parameters: 560, optimizerState: 400, activations: 14_000, scratch: 4000, total: 14_960 });
+    expect(report).toEqual({ parameters: 560, optimizerState: 600, activations: 14_000, scratch: 4000, total: 15_160 });
   });
 });
 

@@ -7,6 +7,7 @@ import { formatBytes } from "../report/index.ts";
 export interface MemoryReport {
   /** Weights and running statistics. */
   readonly parameters: number;
+  /** With moving averages, and the gradients that gradient merge gathers. */
   readonly optimizerState: number;
   /** Activations, gradients and inputs of all threads. */
   readonly activations: number;
@@ -23,10 +24,13 @@ export interface MemoryUse {
   readonly arenas: readonly Pick<Plan, "arenaBytes" | "instructions">[];
 }
 
+/** Groups of what training needs beside the weights: state, moving averages, gathered gradients. */
+const moved: ReadonlySet<string> = new Set(["optimizer", "average", "merged"]);
+
 export function memoryReport({ parameters, shared, arenas }: MemoryUse): MemoryReport {
   let optimizerState = 0;
   for (const [name, operand] of Object.entries(shared.parameters)) {
-    if (parameters[name]?.group === "optimizer") optimizerState += bytes(operand);
+    if (moved.has(parameters[name]?.group ?? "")) optimizerState += bytes(operand);
   }
   const activations = arenas.reduce((sum, { arenaBytes }) => sum + arenaBytes, 0);
   const scratch = arenas.reduce(

@@ -5,6 +5,7 @@ import type { BinaryMetrics, WindowMetrics } from "../metrics/index.ts";
 import type { Columns, Model, Task } from "../models/index.ts";
 import { absoluteError, crossEntropy, squaredError } from "../nn/index.ts";
 import { elementwise, sigmoidCrossEntropy, type Tensor, type TraceContext } from "../program/index.ts";
+import type { EvaluationRecord } from "../report/index.ts";
 
 /** The rank-0 input that the sum of losses is multiplied by: 1 / rows of the (union) batch. */
 export const LOSS_SCALE = "lossScale";
@@ -135,4 +136,15 @@ export function describeMetrics(task: Task, metrics: Metrics): string {
     default:
       return task satisfies never;
   }
+}
+
+/** What the records and summaries keep of an evaluation. */
+export function evaluationFields(
+  metrics: Metrics,
+): Omit<EvaluationRecord, "type" | "step" | "samples" | "seconds" | "epoch"> {
+  const { loss, auc, accuracy, calibration, expectedCalibrationError, bins } = metrics;
+  const { perplexity, meanAbsoluteError } = metrics;
+  const known = { auc, accuracy, calibration, expectedCalibrationError, perplexity, meanAbsoluteError };
+  const fields = Object.entries(known).filter(([, value]) => value !== undefined && !Number.isNaN(value));
+  return { loss, ...Object.fromEntries(fields), ...(bins.length > 0 ? { bins } : {}) };
 }
