@@ -33,6 +33,9 @@ export class RandomSource {
   readonly #state: Int32Array;
   readonly #block = new Int32Array(BLOCK);
   #at = BLOCK;
+  /** Which numbers of a block are not certain, and what was drawn for them. */
+  readonly #missed = new Int32Array(BLOCK);
+  readonly #missedBits = new Int32Array(BLOCK);
 
   constructor(name: string, seed: number) {
     this.#state = Int32Array.of(hashName(name), seed, hashName(`${name}/${seed}`), 1);
@@ -55,13 +58,44 @@ export class RandomSource {
 
   /** Normal numbers, by the ziggurat (Marsaglia & Tsang 2000); beyond `limit` deviations they are drawn again. */
   normal(into: Float32Array, deviation: number, limit = Number.POSITIVE_INFINITY): void {
-    for (let i = 0; i < into.length; ) {
-      const bits = this.#next();
+    for (let from = 0; from < into.length; ) {
+      if (this.#at === BLOCK) this.#refill();
+      const count = Math.min(BLOCK - this.#at, into.length - from);
+      const misses = this.#certain(into, from, count, deviation, limit);
+      this.#at += count;
+      for (let k = 0; k < misses; k++) {
+        into[from + this.#missed[k]!] = deviation * this.#uncertain(this.#missedBits[k]!, limit);
+      }
+      from += count;
+    }
+  }
+
+  /** Writes `count` numbers as if all of them were certain, and notes those that are not, one or two in a hundred. */
+  #certain(into: Float32Array, from: number, count: number, deviation: number, limit: number): number {
+    const [block, missed, missedBits, at] = [this.#block, this.#missed, this.#missedBits, this.#at];
+    let misses = 0;
+    for (let i = 0; i < count; i++) {
+      const bits = block[at + i]!;
+      const layer = bits & (LAYERS - 1);
+      const place = bits >> 7;
+      const x = place * width[layer]!;
+      into[from + i] = deviation * x;
+      // −1 − place for negative ones: a place more or less makes no difference, and there is no branch.
+      if ((place ^ (place >> 31)) >= certain[layer]! || x > limit || x < -limit) {
+        missed[misses] = i;
+        missedBits[misses++] = bits;
+      }
+    }
+    return misses;
+  }
+
+  #uncertain(first: number, limit: number): number {
+    for (let bits = first; ; bits = this.#next()) {
       const place = bits >> 7;
       const layer = bits & (LAYERS - 1);
       let x = place * width[layer]!;
       if (Math.abs(place) >= certain[layer]!) x = this.#edge(x, layer);
-      if (Math.abs(x) <= limit) into[i++] = deviation * x;
+      if (Math.abs(x) <= limit) return x;
     }
   }
 

@@ -36,7 +36,8 @@ const lstmSchema = z.strictObject({
   dropout: rate.default(0.5),
 });
 
-/** Truncated in the originals; the tails beyond two deviations make no difference to training. */
+/** How BERT starts, and GPT-2. */
+const smallTruncated: Init = { kind: "truncated-normal", scale: 0.02 };
 const smallNormal: Init = { kind: "normal", scale: 0.02 };
 
 function bertForward(config: z.output<typeof bertSchema>, columns: Columns, ctx: TraceContext): Tensor {
@@ -45,11 +46,11 @@ function bertForward(config: z.output<typeof bertSchema>, columns: Columns, ctx:
   const length = ids.shape[1]!;
   const norm = (name: string, x: Tensor): Tensor => layerNorm(ctx, name, x, { epsilon: 1e-12 });
   const dense = (name: string, x: Tensor, units: number, activation?: ActivationName): Tensor =>
-    linear(ctx, name, x, units, { init: smallNormal, ...(activation === undefined ? {} : { activation }) });
+    linear(ctx, name, x, units, { init: smallTruncated, ...(activation === undefined ? {} : { activation }) });
   const drop = (x: Tensor): Tensor => dropout(x, { rate: share });
 
   let x = ctx.scope("bert/embeddings", () => {
-    const vectors = { dim: width, init: smallNormal };
+    const vectors = { dim: width, init: smallTruncated };
     const words = embedding(ctx, "word_embeddings", ids, { vocabulary: config.vocabulary, ...vectors });
     const places = positionEmbedding(ctx, "position_embeddings", length, { vocabulary: config.positions, ...vectors });
     const types = { vocabulary: 2, ...vectors };
