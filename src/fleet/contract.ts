@@ -117,7 +117,7 @@ export function trainingContract(engine: NonNullable<InitOptions["engine"]>): vo
       const dataset = clicks(train.path, batch, { order: "file" });
       const noisy = deepFM({ ...clickColumns, dim: 4, hidden: [8], dropout: 0.3, norm: "batch" });
       const once = async () => {
-        const trainer = job.trainer(noisy, { strategy, seed: 5 });
+        const trainer = job.trainer(noisy, { strategy: { mode, deterministic: mode === "sync" }, seed: 5 });
         await trainer.fit(dataset, { progress: false });
         const numbers = await learnt(trainer, dataset);
         await trainer.close();

@@ -1,5 +1,5 @@
 // Exported models in onnxruntime against the float64 reference of the same programs.
-import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
+import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-web";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../engine/testing.ts";
 import { interpret, type ModelFunction, type Program, type TensorType, trace } from "../program/index.ts";
