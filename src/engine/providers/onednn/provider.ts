@@ -1,8 +1,11 @@
 // Dense arithmetic by oneDNN on the shared heap, one library thread for each of ours.
 import koffi from "koffi";
 import { type Heap, instantiate } from "../../../memory/index.ts";
+import type { FloatType } from "../../plan.ts";
 import type { MatmulShape, PoolAddresses, PoolShape, Provider, Scratch, Work } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
+import { batchScratchBytes, bindBatch, type DenseProduct } from "../wasm/batch.ts";
+import { wasmConv } from "../wasm/conv.ts";
 import { wasmKernels, wasmProvider } from "../wasm/provider.ts";
 import { type Candidate, type Choices, Chooser, type ChooserOptions } from "./choose.ts";
 import { convCandidates, convKey, convSample } from "./conv.ts";
@@ -25,7 +28,17 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
   const runtime: Runtime = { library, heap, base: koffi.address(heap.u8(0, 64)) };
   const chooser = new Chooser(heap, options);
 
+  /** oneDNN 2 and 3 turn f16 into f32 element by element: f32 copies by WASM around a product of theirs are faster. */
+  const dense: DenseProduct = {
+    scratchBytes: (shape) => matmulFor(shape).scratchBytes,
+    bind: (spec) => matmulFor(spec).bind(spec),
+  };
+  const convByCopies = wasmConv(heap, dense, kernels.gemv.finish);
   const matmulFor = (shape: MatmulShape): Implementation<MatmulAddresses> => {
+    if (hasF16(shape.types)) {
+      const bind: Implementation<MatmulAddresses>["bind"] = (at) => bindBatch(heap, { ...shape, ...at }, dense);
+      return { scratchBytes: batchScratchBytes(shape, dense), bind };
+    }
     const byWasm: Candidate<MatmulAddresses> = {
       method: "wasm",
       create: () => ({
@@ -59,9 +72,11 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
       return matmulFor(spec).bind(spec);
     },
     conv: work((shape) =>
-      chooser.choose(convKey(shape), [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)], () =>
-        convSample(runtime, kernels, shape),
-      ),
+      hasF16(shape.types)
+        ? fallback(convByCopies, shape).create()!
+        : chooser.choose(convKey(shape), [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)], () =>
+            convSample(runtime, kernels, shape),
+          ),
     ),
     pool: {
       // Inference may leave out the places, which the shape does not tell.
@@ -80,6 +95,9 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
     choices: () => chooser.choices(),
   };
 }
+
+const hasF16 = (types: Readonly<Record<string, FloatType>> | undefined): boolean =>
+  types !== undefined && Object.values(types).includes("f16");
 
 /** Work whose implementation is found by its shape. */
 function work<Shape, Addresses>(find: (shape: Shape) => Implementation<Addresses>): Work<Shape, Addresses> {
