@@ -20,6 +20,10 @@ const benches: Readonly<Record<string, Bench>> = {
   table: { about: "sparse tables: look-up, insert, gather, scatter", load: () => import("./table.ts") },
   data: { about: "parsing and hashing of training files", load: () => import("./data.ts") },
   ctr: { about: "DeepFM training: samples/s, scaling, memory, loss, beside PyTorch", load: () => import("./ctr.ts") },
+  engine: {
+    about: "training steps of ResNet-50, BERT and others beside PyTorch; bf16, recompute, planning",
+    load: () => import("./engine.ts"),
+  },
   quality: {
     about: "AUC and log loss on real data beside PyTorch and scikit-learn",
     load: () => import("./quality.ts"),

@@ -1,0 +1,102 @@
+// Steps of the engine benchmark's models beside PyTorch's: the systems take turns, round by round, on the same batch.
+import { type EngineModel, engineRecipes } from "./engine-recipes.ts";
+import { type EngineSystem, type FlotillaOptions, openFlotilla, openTorch } from "./engine-systems.ts";
+import type { Environment } from "./python.ts";
+import { atLeast, type BenchGoal, type BenchRow, counted, median, say } from "./report.ts";
+
+/** PyTorch, where this machine has it, with the settings that make it fastest. */
+export interface TorchPeer {
+  readonly python: string;
+  readonly environment: Environment;
+}
+
+export interface EnginePart {
+  readonly rounds: number;
+  readonly torch: TorchPeer | undefined;
+  readonly rows: BenchRow[];
+  readonly goals: BenchGoal[];
+}
+
+const THREADS = [1, 2];
+/** Times PyTorch's speed. */
+const GOAL = 1.2;
+/** Times the speed of single precision. */
+const HALF_GOAL = 1.7;
+
+/** Seconds a step, one list a system, one number a round. */
+async function takeTurns(systems: readonly EngineSystem[], rounds: number): Promise<number[][]> {
+  const seconds: number[][] = systems.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, system] of systems.entries()) {
+      const step = await system.step();
+      seconds[i]!.push(step);
+      say(`  ${system.name}: ${(1000 * step).toFixed(2)} ms`);
+    }
+  }
+  return seconds;
+}
+
+/** Median over the rounds of a quotient within each round, which the machine's ups and downs do not touch. */
+const ratio = (over: readonly number[], under: readonly number[]): number =>
+  median(over.map((value, round) => value / under[round]!));
+
+/** One training step of each model on 1 and 2 threads. */
+export async function measureSteps(models: readonly EngineModel[], part: EnginePart): Promise<void> {
+  const { torch, rows, goals, rounds } = part;
+  for (const model of models) {
+    const { title } = engineRecipes[model];
+    for (const threads of THREADS) {
+      say(`${title}, ${counted(threads, "thread")}`);
+      const systems = [await openFlotilla(model, { threads })];
+      if (torch !== undefined) {
+        systems.push(await openTorch(torch.python, model, { threads, environment: torch.environment }));
+      }
+      const seconds = await takeTurns(systems, rounds);
+      for (const system of systems) await system.close();
+      for (const [i, { name }] of systems.entries()) {
+        rows.push({ system: name, metric: title, value: 1000 * median(seconds[i]!), unit: "ms/step" });
+      }
+      if (torch === undefined) continue;
+      const times = ratio(seconds[1]!, seconds[0]!);
+      goals.push(atLeast(`${title}, ${counted(threads, "thread")}: times PyTorch's speed`, times, GOAL));
+    }
+  }
+}
+
+/** What a switch of the strategy does to the time of a step on one thread: flotilla with it against flotilla without it. */
+async function compare(model: EngineModel, switched: FlotillaOptions, rounds: number): Promise<number[][]> {
+  const systems = [await openFlotilla(model, { threads: 1 }), await openFlotilla(model, switched)];
+  const seconds = await takeTurns(systems, rounds);
+  for (const system of systems) await system.close();
+  return seconds;
+}
+
+/** Mixed precision against single precision; PyTorch's autocast beside it. */
+export async function measureHalf(models: readonly EngineModel[], part: EnginePart): Promise<void> {
+  const { torch, rows, goals, rounds } = part;
+  for (const model of models) {
+    const { title } = engineRecipes[model];
+    say(`${title}, bf16`);
+    const [single, half] = await compare(model, { threads: 1, strategy: { amp: "bf16" } }, rounds);
+    rows.push({
+      system: "flotilla onednn, 1 thread, bf16",
+      metric: title,
+      value: 1000 * median(half!),
+      unit: "ms/step",
+    });
+    goals.push(atLeast(`${title}, bf16: times the speed of f32`, ratio(single!, half!), HALF_GOAL));
+    if (torch === undefined) continue;
+    const peer = await openTorch(torch.python, model, { threads: 1, environment: torch.environment, bf16: true });
+    const [seconds] = await takeTurns([peer], rounds);
+    await peer.close();
+    rows.push({ system: peer.name, metric: title, value: 1000 * median(seconds!), unit: "ms/step" });
+  }
+}
+
+/** The share of its speed that a model keeps when it recomputes, as the loss in percent. */
+export async function recomputeLoss(model: EngineModel, rounds: number): Promise<number> {
+  say(`${engineRecipes[model].title}, recompute`);
+  const strategy = { recompute: { segments: "auto" as const } };
+  const [plain, again] = await compare(model, { threads: 1, strategy }, rounds);
+  return 100 * (1 - ratio(plain!, again!));
+}
