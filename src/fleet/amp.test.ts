@@ -63,6 +63,16 @@ describe.each([
   });
 });
 
+test("says at the start that half precision is rounding alone, where it is", async () => {
+  const job = await init({ threads: 1, engine: "wasm", maxBytes: 2 ** 25 });
+  for (const amp of ["bf16", "fp16"] as const) {
+    const trainer = job.trainer(model, { strategy: { amp } });
+    const { notes } = await trainer.session(dataset.layout);
+    expect(notes).toEqual([expect.stringContaining(`amp "${amp}" is emulated`)]);
+  }
+  await job.close();
+});
+
 test("switches that do not go together are refused by name", async () => {
   const job = await init({ threads: 1, engine: "wasm", maxBytes: 2 ** 25 });
   expect(() => job.trainer(model, { strategy: { ampLists: { white: ["map"] } } })).toThrow(/ampLists needs amp/);

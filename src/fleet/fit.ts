@@ -76,7 +76,7 @@ class FitLoop {
     const { epochs = 1, profile = false } = this.#options;
     const trainer = this.#trainer;
     let stopped: FitResult["stopped"] = "finished";
-    if (this.#session.memoryNote !== undefined) this.#line?.log(this.#session.memoryNote);
+    for (const note of this.#session.notes) this.#line?.log(note);
     while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
     this.#line?.finish();
     const { state } = trainer;

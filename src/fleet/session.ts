@@ -2,7 +2,7 @@
 // thread.
 import type { BatchLayout } from "../data/index.ts";
 import { bind, type Prepared } from "../engine/index.ts";
-import { attachProvider } from "../engine/providers/index.ts";
+import { attachProvider, type SelectedProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
 import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
@@ -31,13 +31,13 @@ export class Session {
   readonly updates: readonly Omit<UpdateWork, "control">[];
   /** What training takes of the heap, tables aside. */
   readonly memory: MemoryReport;
-  /** The same in words, where it is much. */
-  readonly memoryNote: string | undefined;
+  /** What a person should know before training starts: memory where it is much, half precision that is emulated. */
+  readonly notes: readonly string[];
   readonly #owned: AsyncDisposableStack;
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "memory" | "memoryNote">,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "memory" | "notes">,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
@@ -46,7 +46,7 @@ export class Session {
     this.keys = parts.keys;
     this.updates = parts.updates;
     this.memory = parts.memory;
-    this.memoryNote = parts.memoryNote;
+    this.notes = parts.notes;
     this.#owned = owned;
   }
 
@@ -85,7 +85,9 @@ export class Session {
         recomputed: alternative,
       },
     );
-    const note = memoryNote(memory, alternative);
+    const notes = [memoryNote(memory, alternative), precisionNote(strategy, provider)].filter(
+      (note) => note !== undefined,
+    );
     // What was taken so far is freed where a later part fails.
     await using owned = new AsyncDisposableStack();
     const own = <T>(thing: T, free: (thing: T) => void): T => owned.adopt(thing, free);
@@ -163,7 +165,7 @@ export class Session {
       const scaling = strategy.amp === "fp16" ? { lossScale: lossScaleSchema.parse(strategy.lossScale ?? {}) } : {};
       return { ...scaling, mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
     });
-    return new Session(layout, { parameters, tables, keys, updates: work, memory, memoryNote: note }, owned.move());
+    return new Session(layout, { parameters, tables, keys, updates: work, memory, notes }, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */
@@ -222,6 +224,13 @@ function mergeHandles(
     batch,
     progress: parameters.addressOf(progressName(mode === "sync" ? 0 : thread)),
   }));
+}
+
+/** That half precision is rounding alone here, where it is. */
+function precisionNote({ amp }: Strategy, { name, nativeBf16 }: SelectedProvider): string | undefined {
+  if (amp === undefined || (amp === "bf16" && nativeBf16)) return undefined;
+  const why = amp === "fp16" ? "no engine multiplies it" : `${name} has no instructions for it on this processor`;
+  return `amp "${amp}" is emulated: ${why}, so its numbers are those of half precision and its speed is not`;
 }
 
 /** What the session of these programs will take. A thread trains or scores, never both: the two plans share its arena. */
