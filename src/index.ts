@@ -6,5 +6,7 @@ export * as fleet from "./fleet/index.ts";
 export * as metrics from "./metrics/index.ts";
 export * as models from "./models/index.ts";
 export * as nn from "./nn/index.ts";
+export * as onnx from "./onnx/index.ts";
 export * as optim from "./optim/index.ts";
 export * as report from "./report/index.ts";
+export * as weights from "./weights/index.ts";

@@ -1,7 +1,8 @@
 // Reading and writing files in pieces: regions filled at their own pace, hashes, syncing to the disk.
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
-import { CheckpointError } from "./error.ts";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { asCheckpointError, CheckpointError } from "./error.ts";
 
 const PIECE_BYTES = 1 << 20;
 
@@ -109,8 +110,8 @@ export async function hashFile(path: string, onBytes: OnBytes = () => {}): Promi
   }
 }
 
-/** Writes a small file and waits until the disk has it. */
-export async function writeSynced(path: string, text: string): Promise<void> {
+/** Writes a new file from memory and waits until the disk has it. */
+export async function writeSynced(path: string, text: string | Uint8Array): Promise<void> {
   const file = await open(path, "wx");
   try {
     await file.writeFile(text);
@@ -119,6 +120,28 @@ export async function writeSynced(path: string, text: string): Promise<void> {
     await file.close();
   }
 }
+
+/**
+ * Makes or replaces the file at `path`: `write` writes and syncs a temporary one, which then takes its place. Whatever fails,
+ * a file that was there stays.
+ * @throws CheckpointError
+ */
+export async function replaceFile(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}`;
+  try {
+    await rm(temporary, { force: true });
+    await write(temporary);
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw asCheckpointError(path, "cannot be written", cause);
+  }
+}
+
+/** Writes bytes to a file as `replaceFile` does. */
+export const writeWhole = (path: string, bytes: Uint8Array): Promise<void> =>
+  replaceFile(path, (temporary) => writeSynced(temporary, bytes));
 
 /** Waits until the disk has the entries of a folder; Windows has no such call. */
 export async function syncFolder(path: string): Promise<void> {

@@ -6,6 +6,8 @@ import { CheckpointError } from "./error.ts";
 /** The reference implementation's limit. */
 const MAX_HEADER_BYTES = 100_000_000;
 const METADATA = "__metadata__";
+const [QUOTE, BACKSLASH, COLON] = [0x22, 0x5c, 0x3a];
+const [OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x7b, 0x7d, 0x5b, 0x5d];
 const ENTRY_KEYS = "data_offsets,dtype,shape";
 
 export interface TensorEntry {
@@ -121,7 +123,25 @@ function parseObject(file: string, json: Uint8Array): Record<string, unknown> {
     throw new CheckpointError(file, "its header is not JSON; the file is damaged or no safetensors file", { cause });
   }
   if (!isRecord(body)) throw new CheckpointError(file, "its header is no JSON object; this is no safetensors file");
+  if (keyCount(json) !== Object.keys(body).length) {
+    throw new CheckpointError(file, "its header gives a name twice; the header is damaged");
+  }
   return body;
+}
+
+/** How many keys the outermost object of valid JSON is written with: parsing keeps only the last of equal ones. */
+function keyCount(json: Uint8Array): number {
+  let [count, depth] = [0, 0];
+  let inString = false;
+  for (let i = 0; i < json.length; i++) {
+    const byte = json[i]!;
+    if (byte === QUOTE) inString = !inString;
+    else if (inString) i += Number(byte === BACKSLASH);
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--;
+    else if (byte === COLON && depth === 1) count++;
+  }
+  return count;
 }
 
 function parseMetadata(file: string, value: unknown): Record<string, string> {

@@ -1,9 +1,8 @@
 // Files in the safetensors format, written from and read into views in pieces: PyTorch, JAX and others read them too.
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open } from "node:fs/promises";
 import { viewFitsDType } from "./dtype.ts";
 import { asCheckpointError, CheckpointError } from "./error.ts";
-import { bytesOfView, type OnBytes, RegionWriter, readAll, syncFolder, writeAll } from "./files.ts";
+import { bytesOfView, type OnBytes, RegionWriter, readAll, replaceFile, writeAll } from "./files.ts";
 import { encodeHeader, headerLength, parseHeader, type TensorEntry } from "./safetensors-header.ts";
 import type { TensorData, TensorSource } from "./types.ts";
 
@@ -17,15 +16,9 @@ export async function writeSafetensors(
   tensors: Iterable<TensorSource>,
   options: { metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
-  const temporary = `${path}.tmp-${process.pid}`;
-  try {
-    await writeTensors(temporary, [...tensors], options.metadata ?? { format: "pt" }, () => {});
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw asCheckpointError(path, "cannot be written", cause);
-  }
+  await replaceFile(path, (temporary) =>
+    writeTensors(temporary, [...tensors], options.metadata ?? { format: "pt" }, () => {}),
+  );
 }
 
 /** Writes and syncs one file. */

@@ -1,5 +1,6 @@
 // The fleet: joining a job, trainers, and the folder that a run leaves behind.
 export type { EarlyStop, FitOptions, FitResult } from "./fit-options.ts";
+export type { ExportOnnxOptions, ExportWeightsOptions } from "./interchange.ts";
 export { type InitOptions, init, type Job } from "./job.ts";
 export type { OptimizerGroups } from "./optimizer-groups.ts";
 export { RunFolder } from "./run-folder.ts";

@@ -81,6 +81,14 @@ function averaged(parameters: ParameterStore, name: string): string | undefined 
   return init.kind === "copy" ? init.of : undefined;
 }
 
+/** Averages among these parameters begin anew, with the weights as they are. */
+export function beginAverages(parameters: ParameterStore, names: readonly string[]): void {
+  for (const name of names) {
+    const weights = averaged(parameters, name);
+    if (weights !== undefined) parameters.view(name).set(parameters.view(weights));
+  }
+}
+
 export async function loadTrainer(
   trainer: Trainer,
   sessionFor: (layout: BatchLayout) => Promise<Session>,
@@ -112,11 +120,7 @@ export async function loadTrainer(
     );
   }
   for (const name of checkpoint.tensors.keys()) await checkpoint.readTensor(name, parameters.view(name));
-  // Averages that begin here begin with the weights.
-  for (const name of absent) {
-    const weights = averaged(parameters, name);
-    if (weights !== undefined) parameters.view(name).set(parameters.view(weights));
-  }
+  beginAverages(parameters, absent);
   for (const table of Object.values(tables)) {
     for await (const chunk of checkpoint.table(table.name).chunks()) table.load(chunk);
   }

@@ -4,8 +4,16 @@ import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
+import type { ImportOptions, ImportReport } from "../weights/index.ts";
 import { runFit } from "./fit.ts";
 import { checkFitOptions, type FitOptions, type FitResult } from "./fit-options.ts";
+import {
+  type ExportOnnxOptions,
+  type ExportWeightsOptions,
+  exportFrom,
+  exportOnnxFrom,
+  importInto,
+} from "./interchange.ts";
 import type { Job } from "./job.ts";
 import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
 import { orderedScores } from "./predict.ts";
@@ -127,15 +135,40 @@ export class Trainer {
 
   /** Writes a checkpoint folder: parameters, tables, optimizer state and the place in the data. */
   save(path: string): Promise<void> {
-    return this.#exclusive("save", async () => {
-      if (this.#session === undefined) throw new Error("save: there is nothing to save before fit or load");
-      await saveTrainer(this, this.#session, path);
-    });
+    return this.#exclusive("save", () => saveTrainer(this, this.#expectSession("save"), path));
   }
 
   /** Replaces everything this trainer has learnt by a checkpoint of the same model. @throws when it does not fit. */
   load(path: string): Promise<void> {
     return this.#exclusive("load", () => loadTrainer(this, (layout) => this.#anew(layout), path));
+  }
+
+  /**
+   * Reads dense weights and running statistics from a safetensors file of PyTorch or Hugging Face; optimizer state stays as
+   * it is, moving averages begin anew. `dataset` tells the shapes of the batches to come.
+   * @throws CheckpointError naming the tensor that does not fit and, unless `strict: false`, those missing or unexpected
+   */
+  importWeights(path: string, dataset: Dataset, options: ImportOptions = {}): Promise<ImportReport> {
+    return this.#exclusive("importWeights", async () =>
+      importInto(await this.session(dataset.layout), this.model, path, options),
+    );
+  }
+
+  /** Writes dense weights and running statistics to a safetensors file with PyTorch's names and layouts. */
+  exportWeights(path: string, options: ExportWeightsOptions = {}): Promise<void> {
+    return this.#exclusive("exportWeights", () =>
+      exportFrom(this.#expectSession("exportWeights"), this.model, this.strategy, path, options),
+    );
+  }
+
+  /**
+   * Writes an ONNX model whose output `predictions` is what `predict` gives.
+   * @throws Error for models with tables, and ops without a counterpart in ONNX
+   */
+  exportOnnx(path: string, options: ExportOnnxOptions = {}): Promise<void> {
+    return this.#exclusive("exportOnnx", () =>
+      exportOnnxFrom(this.#expectSession("exportOnnx"), this.model, this.strategy, path, options),
+    );
   }
 
   /** Frees the trainer's memory; it can no longer be used. @throws when work is under way. */
@@ -205,6 +238,11 @@ export class Trainer {
       throw new Error(`this trainer works on ${show(own)}; the dataset gives ${show(layout)}`);
     }
     return this.#session;
+  }
+
+  #expectSession(what: string): Session {
+    if (this.#session !== undefined) return this.#session;
+    throw new Error(`${what}: there is nothing to save before fit, load or importWeights`);
   }
 
   #begin(what: string): void {

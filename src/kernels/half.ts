@@ -20,6 +20,13 @@ export function fromBf16Bits(bits: number): number {
   return float[0]!;
 }
 
+/** bf16 numbers as f32, which has the same bits before 16 zeros. */
+export function fromBf16(bits: Uint16Array): Float32Array {
+  const words = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
+  return new Float32Array(words.buffer);
+}
+
 /** The nearest number of a type, ties to even. bf16 and f16 round the f32 number, as kernels do. */
 export function roundTo(type: FloatType, x: number): number {
   switch (type) {
@@ -40,7 +47,7 @@ export function readFloats(type: FloatType, buffer: ArrayBufferLike, byteOffset:
     case "f32":
       return new Float32Array(buffer, byteOffset, length).slice();
     case "bf16":
-      return Float32Array.from(new Uint16Array(buffer, byteOffset, length), fromBf16Bits);
+      return fromBf16(new Uint16Array(buffer, byteOffset, length));
     case "f16":
       return Float32Array.from(new Float16Array(buffer, byteOffset, length));
     default:
