@@ -88,10 +88,13 @@ function absorb(draft: Draft, from: number, at: number, id: ValueId): Elementwis
   return withArithmetic(program, consumer, next, loop, targets);
 }
 
-/** What a reader sees of a half-precision value is the rounded number, wherever it is computed. */
+/**
+ * What a reader sees of a half-precision value that it computes itself: a cast rounds, arithmetic keeps its f32 result.
+ * Rounding between the steps of a kernel would take more instructions than most steps, and only lose digits.
+ */
 function asStored({ program }: Draft, id: ValueId, expr: Expr): Expr {
   const { dtype } = program.values[id]!;
-  return dtype === "bf16" || dtype === "f16" ? { op: dtype, x: expr } : expr;
+  return (dtype === "bf16" || dtype === "f16") && expr.op === "input" ? { op: dtype, x: expr } : expr;
 }
 
 /** Operands that stay, read or not. */
