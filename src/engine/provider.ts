@@ -32,7 +32,7 @@ export interface MatmulSpec {
   readonly a: number;
   readonly b: number;
   readonly c: number;
-  /** Byte address of n f32 numbers added to each row of the product. */
+  /** Byte address of n f32 numbers added to each row of the product; rows of c are contiguous then. */
   readonly bias?: number;
   readonly activation?: Activation;
   /** Add the product to what `c` holds; excludes `bias` and `activation`. */

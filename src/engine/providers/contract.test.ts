@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Heap, moduleUrl } from "../../memory/index.ts";
 import { checkMatmul, type MatmulCase, shapeOf } from "./contract.ts";
-import { contender, contenders, type ThreadTask, whyAbsent } from "./testing.ts";
+import { contender, multipliers, type ThreadTask, whyAbsent } from "./testing.ts";
 
 const epilogues = fc.oneof(
   fc.record({ accumulate: fc.boolean() }),
@@ -35,7 +35,7 @@ const layers: MatmulCase[] = [
   { m: 60, n: 400, k: 1, transposeB: true },
 ];
 
-for (const name of contenders) {
+for (const name of multipliers) {
   const absent = whyAbsent(name);
   describe.skipIf(absent)(`${name}${absent ? ` (skipped: ${absent})` : ""}`, () => {
     const heap = Heap.create({ maxBytes: 2 ** 26 });

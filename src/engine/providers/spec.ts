@@ -12,7 +12,8 @@ export function describe(shape: MatmulShape): string {
     shape.activation,
     shape.accumulate && "accumulate",
   ].filter(Boolean);
-  return `${shape.m}×${shape.k} · ${shape.k}×${shape.n}${flags.length ? ` (${flags.join(", ")})` : ""}`;
+  const batch = shape.batch?.length ? `[${shape.batch}] of ` : "";
+  return `${batch}${shape.m}×${shape.k} · ${shape.k}×${shape.n}${flags.length ? ` (${flags.join(", ")})` : ""}`;
 }
 
 /** @throws RangeError or TypeError that names the field when the shape cannot be computed. */
@@ -24,12 +25,18 @@ export function checkShape(shape: MatmulShape): void {
       throw new RangeError(`matmul: ${name} is ${value}, expected an integer from ${least} to 2147483647.`);
     }
   }
+  for (const length of shape.batch ?? []) {
+    if (Number.isInteger(length) && length >= 1) continue;
+    throw new RangeError(`matmul ${describe(shape)}: batch is [${shape.batch}], expected integers from 1.`);
+  }
+  if (shape.strides !== undefined || shape.batch?.length) checkStrides(shape);
+  const entries = (shape.batch ?? []).reduce((product, length) => product * length, 1);
   for (const [what, elements] of [
-    ["a", shape.m * shape.k],
-    ["b", shape.k * shape.n],
-    ["c", shape.m * shape.n],
+    ["a", entries * shape.m * shape.k],
+    ["b", entries * shape.k * shape.n],
+    ["c", entries * shape.m * shape.n],
   ] as const) {
-    if (elements > MAX_HEAP_BYTES / 4) {
+    if (elements * bytesOf[shape.types?.[what] ?? "f32"] > MAX_HEAP_BYTES) {
       throw new RangeError(
         `matmul ${describe(shape)}: ${what} has ${elements} elements, more than the largest heap (16 GiB) holds.`,
       );
@@ -39,6 +46,30 @@ export function checkShape(shape: MatmulShape): void {
     throw new TypeError(
       `matmul ${describe(shape)}: accumulate excludes bias and activation; apply them in an op of their own.`,
     );
+  }
+}
+
+/** Strides come with a batch, and say all of how operands lie. */
+function checkStrides(shape: MatmulShape): void {
+  const { m, n, k, batch = [], strides, transposeA, transposeB } = shape;
+  const what = `matmul ${describe(shape)}`;
+  if (strides === undefined) throw new TypeError(`${what}: a batch needs strides; give them for dense operands too.`);
+  if (transposeA || transposeB) {
+    throw new TypeError(`${what}: strides exclude transposeA and transposeB; swap the last two strides instead.`);
+  }
+  for (const [name, rows, columns] of [["a", m, k] as const, ["b", k, n] as const, ["c", m, n] as const]) {
+    const list = strides[name];
+    const text = `strides.${name} is [${list}]`;
+    if (list.length !== batch.length + 2 || !list.every((stride) => Number.isInteger(stride) && stride >= 0)) {
+      throw new RangeError(`${what}: ${text}, expected ${batch.length + 2} integers from 0.`);
+    }
+    const [row, column] = list.slice(-2) as [number, number];
+    if (column !== 1 && row !== 1 && rows > 1 && columns > 1) {
+      throw new RangeError(`${what}: ${text}, expected one of the last two to be 1.`);
+    }
+  }
+  if (shape.bias !== undefined && strides.c.at(-1) !== 1 && n > 1) {
+    throw new TypeError(`${what}: strides.c is [${strides.c}], but a bias needs rows of c that are contiguous.`);
   }
 }
 

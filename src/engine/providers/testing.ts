@@ -6,12 +6,26 @@ import { Heap, supportsRelaxedSimd } from "../../memory/index.ts";
 import { KERNEL_FOLDER, kernelFileName } from "../../memory/kernel-source.ts";
 import type { Provider } from "../provider.ts";
 import { checkMatmul, type MatmulCase } from "./contract.ts";
+import type { Method } from "./onednn/choose.ts";
 import { findOneDnn } from "./onednn/library.ts";
 import { oneDnnProvider } from "./onednn/provider.ts";
 import { type GemmKernels, type GemvKernels, wasmProvider } from "./wasm/provider.ts";
 
-export const contenders = ["wasm", "wasm plain", "onednn", "onednn sgemm", "onednn matmul"] as const;
-export type Contender = (typeof contenders)[number];
+/** `wasm plain` is the variant without relaxed SIMD; `onednn` chooses by measurement, the others where they can. */
+const variants = ["wasm", "wasm plain", "onednn"] as const;
+const ways = ["sgemm", "matmul", "direct", "mirrored", "blocked"] as const satisfies Method[];
+
+export type Contender = (typeof variants)[number] | `onednn ${(typeof ways)[number]}`;
+
+/** Those that multiply in different ways. */
+export const multipliers: readonly Contender[] = [...variants, "onednn sgemm", "onednn matmul"];
+/** Those that convolve in different ways. */
+export const convolvers: readonly Contender[] = [
+  ...(["wasm", "wasm plain"] as const),
+  ...(["onednn direct", "onednn mirrored", "onednn blocked"] as const),
+];
+/** Those that pool and normalise in different ways. */
+export const others: readonly Contender[] = ["wasm", "onednn"];
 
 /** Why a contender cannot run here, or undefined. */
 export function whyAbsent(name: Contender): string | undefined {
@@ -26,20 +40,14 @@ function oneDnnProblem(): string | undefined {
 }
 
 export function contender(heap: Heap, name: Contender): Provider {
-  switch (name) {
-    case "wasm":
-      return wasmProvider(heap);
-    case "wasm plain":
-      return wasmProvider(heap, { gemm: plain<GemmKernels>(heap, "gemm"), gemv: plain<GemvKernels>(heap, "gemv") });
-    case "onednn":
-      return oneDnnProvider(heap, findOneDnn().library!);
-    case "onednn sgemm":
-      return oneDnnProvider(heap, findOneDnn().library!, { method: "sgemm" });
-    case "onednn matmul":
-      return oneDnnProvider(heap, findOneDnn().library!, { method: "matmul" });
-    default:
-      return name satisfies never;
+  if (name === "wasm") return wasmProvider(heap);
+  if (name === "wasm plain") {
+    return wasmProvider(heap, { gemm: plain<GemmKernels>(heap, "gemm"), gemv: plain<GemvKernels>(heap, "gemv") });
   }
+  const library = findOneDnn().library!;
+  if (name === "onednn") return oneDnnProvider(heap, library);
+  const method = ways.find((way) => name === `onednn ${way}`)!;
+  return oneDnnProvider(heap, library, { method, byRule: true });
 }
 
 /** The variant without relaxed SIMD, whatever the engine supports. */

@@ -4,6 +4,7 @@ import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { FloatType } from "../../plan.ts";
 import type { MatmulShape, PoolAddresses, PoolShape, Provider, Scratch, Work } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
+import { checked, convDemands, normDemands, poolDemands } from "../spec-work.ts";
 import { batchScratchBytes, bindBatch, type DenseProduct } from "../wasm/batch.ts";
 import { wasmConv } from "../wasm/conv.ts";
 import { wasmKernels, wasmProvider } from "../wasm/provider.ts";
@@ -71,26 +72,34 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
       checkSpec(spec, scratchBytes(spec));
       return matmulFor(spec).bind(spec);
     },
-    conv: work((shape) =>
-      hasF16(shape.types)
-        ? fallback(convByCopies, shape).create()!
-        : chooser.choose(convKey(shape), [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)], () =>
-            convSample(runtime, kernels, shape),
-          ),
+    conv: checked(
+      convDemands,
+      work((shape) =>
+        hasF16(shape.types)
+          ? fallback(convByCopies, shape).create()!
+          : chooser.choose(
+              convKey(shape),
+              [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)],
+              () => convSample(runtime, kernels, shape),
+            ),
+      ),
     ),
-    pool: {
+    pool: checked(poolDemands, {
       // Inference may leave out the places, which the shape does not tell.
       scratchBytes: (shape) =>
         Math.max(
           ...(shape.mode === "max" ? [true, false] : [false]).map((places) => poolFor(shape, places).scratchBytes),
         ),
       bind: (shape, at) => poolFor(shape, at.places !== undefined).bind(at),
-    },
-    norm: work((shape) =>
-      chooser.only(normKey(shape), [
-        { method: "direct", create: () => createNorm(runtime, rstd, shape) },
-        fallback(wasm.norm, shape),
-      ]),
+    }),
+    norm: checked(
+      normDemands,
+      work((shape) =>
+        chooser.only(normKey(shape), [
+          { method: "direct", create: () => createNorm(runtime, rstd, shape) },
+          fallback(wasm.norm, shape),
+        ]),
+      ),
     ),
     choices: () => chooser.choices(),
   };

@@ -2,6 +2,7 @@
 import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { Activation, MatmulShape, MatmulSpec, Provider } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
+import { checked, convDemands, normDemands, poolDemands } from "../spec-work.ts";
 import { batchScratchBytes, bindBatch, type DenseProduct, isPlain } from "./batch.ts";
 import { wasmConv } from "./conv.ts";
 import { wasmNorm } from "./norm.ts";
@@ -77,9 +78,9 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
       checkSpec(spec, scratchBytes(spec));
       return isPlain(spec) ? dense.bind(spec) : bindBatch(heap, spec, dense);
     },
-    conv: wasmConv(heap, dense, kernels.gemv.finish),
-    pool: wasmPool(heap),
-    norm: wasmNorm(heap),
+    conv: checked(convDemands, wasmConv(heap, dense, kernels.gemv.finish)),
+    pool: checked(poolDemands, wasmPool(heap)),
+    norm: checked(normDemands, wasmNorm(heap)),
   };
 }
 
