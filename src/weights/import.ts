@@ -9,7 +9,10 @@ import { asIs, type Layout, torchLayouts } from "./layout.ts";
 import { type NamingOptions, naming, type WeightSource } from "./names.ts";
 
 export interface ImportOptions extends NamingOptions {
-  /** Refuse files that lack parameters or have tensors besides; default true. */
+  /**
+   * Refuse files that lack parameters or have tensors besides; default true. Otherwise what fits is read, and only a file
+   * that has none of the parameters is refused.
+   */
   readonly strict?: boolean;
 }
 
@@ -66,14 +69,15 @@ export async function importWeights(
   }
   const taken = new Set(readings.map(({ source }) => source.name));
   const unexpected = [...file.tensors.keys()].filter((name) => !taken.has(name) && !ignored.test(name));
-  if (strict && missing.length + unexpected.length > 0) {
+  const nothing = readings.length === 0 && missing.length > 0;
+  if (nothing || (strict && missing.length + unexpected.length > 0)) {
     const faults = [
       listed(missing, "lacks", ({ name, wanted }) => `${wanted} (parameter ${name})`),
       listed(unexpected, "has besides", (name) => name),
     ];
     throw new CheckpointError(
       path,
-      `${faults.filter((fault) => fault !== "").join("; it ")}. Check \`format\` and \`names\`, or take what fits with strict: false`,
+      `${faults.filter((fault) => fault !== "").join("; it ")}. Check \`format\` and \`names\`${nothing ? "" : ", or take what fits with strict: false"}`,
     );
   }
   for (const reading of readings) await read(file, reading, parameter(reading.name));

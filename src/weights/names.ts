@@ -10,10 +10,12 @@ export interface WeightSource {
 }
 
 /**
- * The place of one of our parameters in a file: the first of the list that the file has; a file that is written has the
- * first. `undefined` leaves it to the format.
+ * The place of our parameter `ours` in a file, where the format would look for `theirs`. A name alone keeps the part and the
+ * axes that the format gives; a source says all; of several, the first that the file has is read, and the first written.
+ * `undefined` leaves it to the format.
+ * @example (ours, theirs) => theirs.replace("backbone.", "features.")
  */
-export type WeightNames = (name: string) => string | WeightSource | readonly WeightSource[] | undefined;
+export type WeightNames = (ours: string, theirs: string) => string | WeightSource | readonly WeightSource[] | undefined;
 
 /**
  * - `pytorch`: names as ours with dots, layouts of `torch.nn`; so stand torchvision's ResNet-50 and VGG-16;
@@ -83,7 +85,7 @@ const formats: Readonly<Record<WeightFormat, Format>> = {
 export interface NamingOptions {
   /** Names and layouts of the file; default "pytorch". */
   readonly format?: WeightFormat;
-  /** Names of your own, before those of the format: `(ours) => theirs`. */
+  /** Names of your own, before those of the format. */
   readonly names?: WeightNames;
 }
 
@@ -97,9 +99,10 @@ export function naming({ format = "pytorch", names }: NamingOptions): Format {
   return {
     ignored,
     sources(name) {
-      const own = names?.(name);
-      if (own === undefined) return sources(name);
-      if (typeof own === "string") return [{ name: own }];
+      const known = sources(name);
+      const own = names?.(name, known[0]!.name);
+      if (own === undefined) return known;
+      if (typeof own === "string") return [{ ...known[0], name: own }];
       return "name" in own ? [own] : own;
     },
   };

@@ -188,6 +188,22 @@ describe("options", () => {
     });
   });
 
+  test("a name that is only changed keeps its part and axes", async () => {
+    const layer = programOf((x, ctx) => transformerLayer(ctx, "layer", x, { heads: 2 }), f32(2, 3, 4));
+    const names: ImportOptions["names"] = (_, theirs) => theirs.replace("layer.", "layers.0.");
+    const shapes = await roundTrip(layer, { format: "transformer", names });
+    expect(shapes).toMatchObject({ "layers.0.self_attn.in_proj_weight": [12, 4], "layers.0.linear1.weight": [16, 4] });
+  });
+
+  test("a file without any of the parameters is refused, strict or not", async () => {
+    const path = fresh();
+    await writeSafetensors(path, [{ name: "other", dtype: "F32", shape: [1], data: new Float32Array(1) }]);
+    const read = importWeights(path, program, () => new Float32Array(0), { strict: false });
+    await expect(read).rejects.toThrow(
+      /lacks a.weight \(parameter a\/weight\), .*; it has besides other. Check `format`/,
+    );
+  });
+
   test("wrong ones are refused", async () => {
     const read = (options: object) => importWeights(fresh(), program, () => new Float32Array(0), options);
     await expect(read({ format: "keras" })).rejects.toThrow(/format "keras" is unknown; choose one of pytorch/);
