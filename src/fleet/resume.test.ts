@@ -123,7 +123,9 @@ describe("one thread", () => {
   test("what cannot be loaded is refused with the reason", async () => {
     const path = join(folder.path, "refused");
     const trainer = job.trainer(model, options);
-    await expect(trainer.save(path)).rejects.toThrow("save: there is nothing to save before fit, load or importWeights");
+    await expect(trainer.save(path)).rejects.toThrow(
+      "save: there is nothing to save before fit, load or importWeights",
+    );
     await trainer.fit(clicks(more.path, 64), { progress: false });
     await trainer.save(path);
     await trainer.close();

@@ -1,6 +1,7 @@
 // Elementwise expressions as ONNX nodes.
 import type { BinaryOp, Expr, UnaryOp } from "../kernels/expr.ts";
 import { keyOf } from "../program/expr-tools.ts";
+import type { Shape } from "../program/ir.ts";
 import type { GraphBuilder } from "./graph-builder.ts";
 import { ElementType } from "./proto.ts";
 
@@ -18,17 +19,20 @@ const comparison: Partial<Readonly<Record<BinaryOp, string>>> = {
 };
 
 /**
- * Writes expressions over f32 operands, given by the names of their values; equal parts become one node.
+ * Writes expressions over f32 operands that broadcast to `shape`, given by the names of their values; equal parts become
+ * one node.
  * @throws Error for random numbers, which belong to training
  */
 export class ExpressionWriter {
   readonly #graph: GraphBuilder;
   readonly #operands: readonly string[];
+  readonly #shape: Shape;
   readonly #done = new Map<string, string>();
 
-  constructor(graph: GraphBuilder, operands: readonly string[]) {
+  constructor(graph: GraphBuilder, operands: readonly string[], shape: Shape) {
     this.#graph = graph;
     this.#operands = operands;
+    this.#shape = shape;
   }
 
   /** The name of the f32 value. */
@@ -48,6 +52,8 @@ export class ExpressionWriter {
         return this.#operands[expr.index]!;
       case "const":
         return graph.number(expr.value);
+      case "index":
+        return graph.indices(this.#shape.at(expr.axis)!, -1 - expr.axis);
       case "select":
         return graph.node("Where", [this.#test(expr.test), this.write(expr.x), this.write(expr.y)]);
       case "log1p":

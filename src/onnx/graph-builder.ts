@@ -35,6 +35,16 @@ export class GraphBuilder {
     return this.#constant(`integers ${values}`, [values.length], BigInt64Array.from(values, BigInt));
   }
 
+  /** f32 [size, 1, …]: 0 to size − 1 along the axis that has so many axes behind it. */
+  indices(size: number, behind: number): string {
+    const shape = [size, ...Array.from({ length: behind }, () => 1)];
+    return this.#constant(
+      `indices ${shape}`,
+      shape,
+      Float32Array.from({ length: size }, (_, i) => i),
+    );
+  }
+
   tensor(name: string, shape: readonly number[], data: Float32Array): string {
     this.initializers.push({ name, type: ElementType.float, shape, bytes: bytesOf(data) });
     return name;

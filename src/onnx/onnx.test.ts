@@ -2,7 +2,9 @@
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-web";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../engine/testing.ts";
-import { interpret, type ModelFunction, type Program, type TensorType, trace } from "../program/index.ts";
+import * as e from "../kernels/expr.ts";
+import { gpt } from "../models/index.ts";
+import { elementwise, interpret, type ModelFunction, type Program, type TensorType, trace } from "../program/index.ts";
 import { randomFeed, randomFrom } from "../program/testing.ts";
 import { onnxModel } from "./index.ts";
 
@@ -80,6 +82,18 @@ describe("onnxModel", () => {
       },
       { x: f32(2, 3, 4), y: f32(2, 2, 4) },
     ));
+
+  test("places along an axis, and the causal mask of a decoder", () => {
+    const model = gpt({ vocabulary: 5, width: 4, layers: 1, heads: 2, positions: 6 });
+    return expectSame(
+      ({ x, ids }, ctx) => ({
+        rows: elementwise((a) => e.add(a, e.index(-3)), x),
+        sums: elementwise((a) => e.mul(a, e.index(-2)), x).sum({ axes: [0, 2] }),
+        logits: model.forward({ ids }, ctx),
+      }),
+      { x: f32(3, 4, 2), ids: i32(2, 5) },
+    );
+  });
 
   test("names of inputs and outputs stay, integers are cast where they are numbers", () =>
     expectSame(({ n, x }) => ({ sum: x.add(n) }), { n: i32(3), x: f32(2, 3) }));

@@ -2,6 +2,7 @@
 // transpositions around them, which runtimes cancel between neighbours.
 import { input } from "../kernels/expr.ts";
 import { type Op, type OpKind, type OpOf, type Program, sizeOf, type ValueId } from "../program/ir.ts";
+import { broadcastShapes } from "../program/ops/broadcast.ts";
 import { ExpressionWriter } from "./expressions.ts";
 import type { GraphBuilder } from "./graph-builder.ts";
 import { ElementType } from "./proto.ts";
@@ -35,7 +36,8 @@ const swapLast = (rank: number): number[] => [...Array.from({ length: rank - 2 }
 export const opWriters: { readonly [K in OpKind]?: WriteOp<K> } = {
   map(op, writer) {
     const { graph } = writer;
-    const expressions = new ExpressionWriter(graph, op.inputs.map(writer.number));
+    const whole = shapeOf(writer, op.outputs[0]!);
+    const expressions = new ExpressionWriter(graph, op.inputs.map(writer.number), whole);
     return op.attrs.exprs.map((expr, k) => {
       const { shape } = writer.program.values[op.outputs[k]!]!;
       const value = expressions.write(expr);
@@ -46,7 +48,8 @@ export const opWriters: { readonly [K in OpKind]?: WriteOp<K> } = {
 
   reduce(op, writer) {
     const { graph } = writer;
-    const expressions = new ExpressionWriter(graph, op.inputs.map(writer.number));
+    const whole = broadcastShapes(op.inputs.map((id) => shapeOf(writer, id)));
+    const expressions = new ExpressionWriter(graph, op.inputs.map(writer.number), whole);
     const exprs = op.attrs.exprs ?? [input(0)];
     return exprs.map((expr) =>
       graph.node(
