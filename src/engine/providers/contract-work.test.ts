@@ -97,6 +97,12 @@ const heads: readonly MatmulShape[] = (["f32", "bf16"] as const).flatMap((type) 
   ];
 });
 
+/** Of extents of 1 any stride is right. */
+const singleRow: MatmulShape = {
+  ...{ m: 1, n: 18, k: 5, batch: [], ...layout(false, false) },
+  strides: { a: [1, 3], b: [18, 1], c: [1, 1] },
+};
+
 function suite(names: readonly Contender[], tests: (heap: Heap, name: Contender) => void): void {
   for (const name of names) {
     const absent = whyAbsent(name);
@@ -157,6 +163,8 @@ suite(multipliers, (heap, name) => {
   test("heads of an attention by strides", () => {
     for (const shape of heads) checkBatch(heap, subject, shape);
   });
+
+  test("a single row by strides", () => void checkBatch(heap, subject, singleRow));
 
   test("half-precision products in all layouts, to f32 and to half", () => {
     const size = fc.oneof(between(1, 20), fc.constantFrom(33, 64));

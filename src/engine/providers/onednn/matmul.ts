@@ -134,7 +134,9 @@ function reduced(shape: MatmulShape): MatmulShape {
 function productOf(shape: MatmulShape): Product {
   const { m, n, k, batch = [], strides } = shape;
   const matrix = (rows: number, columns: number, [rowStride, columnStride]: readonly number[]): Matrix => ({
-    ...{ rows, columns, rowStride: rowStride!, columnStride: columnStride! },
+    ...{ rows, columns, columnStride: columnStride! },
+    // The library asks a distance of at least a row also of a single row's neighbour.
+    rowStride: rows === 1 && columnStride === 1 ? columns : rowStride!,
   });
   const plain = (rows: number, columns: number, transposed: boolean): number[] => [
     ...contiguous(batch).map((stride) => stride * rows * columns),
