@@ -1,6 +1,6 @@
 // Activations as functions of one tensor; each is one expression, so that it fuses with what stands around it.
 import * as e from "../kernels/expr.ts";
-import { elementwise, emit, type Tensor } from "../program/index.ts";
+import { elementwise, emit, ShapeError, type Tensor } from "../program/index.ts";
 
 export const relu = (x: Tensor): Tensor => x.relu();
 export const sigmoid = (x: Tensor): Tensor => x.sigmoid();
@@ -65,5 +65,10 @@ const activations = { relu, sigmoid, tanh, gelu, geluTanh, silu, leakyRelu, elu,
 export type ActivationName = keyof typeof activations;
 export const activationNames = Object.keys(activations) as readonly ActivationName[];
 
-/** Applies an activation by its name. */
-export const activate = (name: ActivationName, x: Tensor): Tensor => activations[name](x);
+/** Applies an activation by its name. @throws ShapeError where there is none of that name */
+export function activate(name: ActivationName, x: Tensor): Tensor {
+  if (!Object.hasOwn(activations, name)) {
+    throw new ShapeError(`there is no activation ${JSON.stringify(name)}; there are ${activationNames.join(", ")}`);
+  }
+  return activations[name](x);
+}

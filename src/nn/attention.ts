@@ -16,8 +16,11 @@ export interface AttentionOptions {
   readonly dropout?: number;
 }
 
-/** What a masked score becomes: its probability is exactly 0, and no infinity meets another. */
-const MASKED = -1e30;
+/**
+ * What a masked score becomes: the least number of f16, so that it is finite in every type. Its probability is exactly 0
+ * beside a score that is not masked; where all are, every source place counts the same.
+ */
+const MASKED = -65504;
 const HEADS_FIRST = [0, 2, 1, 3];
 
 /** `softmax(q·kᵀ / √(E/H)) · v` in H heads: q [B,T,E], k and v [B,S,E] → [B,T,E]. */
@@ -28,6 +31,17 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     throw new ShapeError(`attention: ${heads} heads do not divide queries [${q.shape.join(",")}], which are [B,T,E]`);
   }
   const source = k.shape[1]!;
+  const fits = {
+    keys: [k, batch, source, width],
+    values: [v, batch, source, width],
+    mask: [mask, batch, source],
+  } as const;
+  for (const [what, [x, ...shape]] of Object.entries(fits)) {
+    if (x === undefined || x.shape.join() === shape.join()) continue;
+    throw new ShapeError(
+      `attention: ${what} [${x.shape.join(",")}] do not fit queries [${q.shape.join(",")}]: keys and values are [B,S,E], a mask [B,S]`,
+    );
+  }
   const dim = width / heads;
   const split = (x: Tensor): Tensor => x.reshape([batch, -1, heads, dim]);
   const products = { transposeA: false, transposeB: true, permA: HEADS_FIRST, permB: HEADS_FIRST };
@@ -54,7 +68,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
 }
 
 export interface MultiHeadAttentionOptions extends AttentionOptions {
-  /** Width of keys and values where it is not the query's: [B,S,·] to look at; default the query itself. */
+  /** [B,S,·], what keys and values are made from; default the queries' own x. */
   readonly source?: Tensor;
   /** Of the four weights; default Glorot uniform. */
   readonly init?: Init;

@@ -4,10 +4,12 @@ import {
   conv2d as conv2dOp,
   type Extent,
   type Init,
+  ShapeError,
   type Tensor,
   type TraceContext,
 } from "../program/index.ts";
 import { type ActivationName, activate } from "./activations.ts";
+import { expectSizes } from "./options.ts";
 
 export interface Conv2dLayerOptions extends Conv2dOptions {
   /** Height and width of the kernel. */
@@ -17,6 +19,8 @@ export interface Conv2dLayerOptions extends Conv2dOptions {
   readonly activation?: ActivationName;
   /** Default He uniform of the kernel's fan-in. */
   readonly init?: Init;
+  /** Default zeros. */
+  readonly biasInit?: Init;
   /** Optimizer group of weight and bias; default "default". */
   readonly group?: string;
 }
@@ -32,12 +36,18 @@ export function conv2d(
   channels: number,
   options: Conv2dLayerOptions,
 ): Tensor {
-  const { kernel, bias = true, activation, init = { kind: "he-uniform" }, group = "default", ...window } = options;
+  const { kernel, bias = true, activation, init = { kind: "he-uniform" }, ...rest } = options;
+  const { biasInit = { kind: "zeros" }, group = "default", ...window } = rest;
   const [height, width] = typeof kernel === "number" ? [kernel, kernel] : kernel;
-  const perGroup = x.shape.at(-1)! / (window.groups ?? 1);
+  const { groups = 1 } = window;
+  expectSizes(`conv2d ${name}`, { channels, height, width, groups });
+  const perGroup = x.shape.at(-1)! / groups;
+  if (!Number.isInteger(perGroup)) {
+    throw new ShapeError(`conv2d ${name}: ${groups} groups do not divide the ${x.shape.at(-1)} channels of its input`);
+  }
   return ctx.scope(name, () => {
     const weight = ctx.parameter("weight", [height, width, perGroup, channels], init, { group });
-    const shift = bias ? ctx.parameter("bias", [channels], { kind: "zeros" }, { group }) : undefined;
+    const shift = bias ? ctx.parameter("bias", [channels], biasInit, { group }) : undefined;
     const y = conv2dOp(x, weight, shift, window);
     return activation === undefined ? y : activate(activation, y);
   });

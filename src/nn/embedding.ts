@@ -1,5 +1,6 @@
 // Embeddings of dense vocabularies; sparse ones that grow are tables (`ctx.table`).
-import { embedding as embeddingOp, type Init, type Tensor, type TraceContext } from "../program/index.ts";
+import { embedding as embeddingOp, type Init, ShapeError, type Tensor, type TraceContext } from "../program/index.ts";
+import { expectSizes } from "./options.ts";
 
 export interface EmbeddingOptions {
   /** Number of ids. */
@@ -14,6 +15,7 @@ export interface EmbeddingOptions {
 /** ids i32 [..] → vectors [.., dim]. Parameter NAME/weight [vocabulary, dim]. */
 export function embedding(ctx: TraceContext, name: string, ids: Tensor, options: EmbeddingOptions): Tensor {
   const { vocabulary, dim, init = { kind: "normal", scale: 1 }, group = "default" } = options;
+  expectSizes(`embedding ${name}`, { vocabulary, dim });
   return ctx.scope(name, () => embeddingOp(ctx.parameter("weight", [vocabulary, dim], init, { group }), ids));
 }
 
@@ -24,5 +26,9 @@ export function positionEmbedding(
   length: number,
   { vocabulary: places, dim, init = { kind: "normal", scale: 1 }, group = "default" }: EmbeddingOptions,
 ): Tensor {
+  expectSizes(`positionEmbedding ${name}`, { vocabulary: places, dim });
+  if (length > places) {
+    throw new ShapeError(`positionEmbedding ${name}: ${length} places are more than the ${places} it has`);
+  }
   return ctx.scope(name, () => ctx.parameter("weight", [places, dim], init, { group }).slice(0, 0, length));
 }

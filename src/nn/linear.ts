@@ -3,6 +3,7 @@ import type { Init, Tensor, TraceContext } from "../program/index.ts";
 import { dropout } from "../program/index.ts";
 import { type ActivationName, activate } from "./activations.ts";
 import { batchNorm, layerNorm } from "./norms.ts";
+import { expectSizes } from "./options.ts";
 
 export interface LinearOptions {
   readonly activation?: ActivationName;
@@ -22,6 +23,7 @@ export interface LinearOptions {
 export function linear(ctx: TraceContext, name: string, x: Tensor, units: number, options: LinearOptions = {}): Tensor {
   const { activation, bias = true, group = "default", biasInit = { kind: "zeros" } } = options;
   const init = options.init ?? { kind: activation === "relu" ? "he-uniform" : "glorot-uniform" };
+  expectSizes(`linear ${name}`, { units });
   return ctx.scope(name, () => {
     const inputs = x.shape.at(-1)!;
     const weight = ctx.parameter("weight", [inputs, units], init, { group });

@@ -1,6 +1,7 @@
 // Recurrent layers over sequences [B,T,I], with PyTorch's gates and formulas so that its weights can be read.
 import { constant } from "../kernels/expr.ts";
 import { dropout, type Init, ShapeError, type Tensor, type TraceContext } from "../program/index.ts";
+import { expectSizes } from "./options.ts";
 
 export interface RecurrentOptions {
   /** H: width of the state. */
@@ -29,6 +30,7 @@ export interface GruOptions extends RecurrentOptions {
  */
 export function lstm(ctx: TraceContext, name: string, x: Tensor, options: LstmOptions): Tensor {
   const { initialState, ...rest } = options;
+  check(`lstm ${name}`, x, options, initialState);
   return stack(ctx, name, x, rest, 4, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
     // Both biases are added before the gates: one sum does for both.
     const projected = project(y, weightIh, biasIh.add(biasHh));
@@ -44,10 +46,29 @@ export function lstm(ctx: TraceContext, name: string, x: Tensor, options: LstmOp
  */
 export function gru(ctx: TraceContext, name: string, x: Tensor, options: GruOptions): Tensor {
   const { initialState, ...rest } = options;
+  check(`gru ${name}`, x, options, initialState && { hidden: initialState });
   return stack(ctx, name, x, rest, 3, ({ layer, y, weightIh, biasIh, weightHh, biasHh }) => {
     const hidden = stateOf(y, options.units, layer, initialState);
     return y.emit("gru", [project(y, weightIh, biasIh), weightHh, biasHh, hidden], {});
   });
+}
+
+function check(
+  layer: string,
+  x: Tensor,
+  { units, layers = 1 }: RecurrentOptions,
+  states: Readonly<Record<string, Tensor>> = {},
+): void {
+  if (x.rank !== 3) throw new ShapeError(`${layer}: expected sequences [B,T,I], got [${x.shape.join(",")}]`);
+  expectSizes(layer, { units, layers });
+  const expected = [layers, x.shape[0], units].join(",");
+  for (const [what, { shape }] of Object.entries(states)) {
+    if (shape.join(",") !== expected) {
+      throw new ShapeError(
+        `${layer}: the initial ${what} must be [layers,B,H] = [${expected}], got [${shape.join(",")}]`,
+      );
+    }
+  }
 }
 
 interface Layer {
@@ -86,7 +107,6 @@ function stack(
   gates: number,
   run: (layer: Layer) => Tensor,
 ): Tensor {
-  if (x.rank !== 3) throw new ShapeError(`${name}: expected sequences [B,T,I], got [${x.shape.join(",")}]`);
   return ctx.scope(name, () => {
     // Time first: the rows of a step lie together.
     let y = x.transpose([1, 0, 2]);

@@ -18,16 +18,21 @@ export function describeFailure(kind: string, inputs: readonly TensorType[], sco
   return `${kind}(${operands}): ${reason}${scope === "" ? "" : `, in scope ${scope}`}${site === "" ? "" : `, at ${site}`}`;
 }
 
-const own = new URL(".", import.meta.url).pathname;
+/** This folder, and the layers, which call it on behalf of a model. */
+const own = [".", "../nn/"].map((folder) => new URL(folder, import.meta.url).pathname);
 
-/** "file:line:column" of the nearest caller outside this folder, "" where there is none. */
+/** "file:line:column" of the nearest caller outside these folders, "" where there is none. */
 function callSite(): string {
+  // Layers of layers stand between an op and the model: more than the ten calls that a stack tells by default.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 50;
   const lines = (new Error().stack ?? "").split("\n").slice(1);
+  Error.stackTraceLimit = stackTraceLimit;
   for (const line of lines) {
     const match = /\(?((?:file:\/\/)?[^\s()]+:\d+:\d+)\)?$/.exec(line);
     const place = match?.[1]?.replace(/^file:\/\//, "");
     if (place === undefined || place.startsWith("node:")) continue;
-    if (!place.startsWith(own) || /\.test\.[jt]s:/.test(place)) return place;
+    if (!own.some((folder) => place.startsWith(folder)) || /\.test\.[jt]s:/.test(place)) return place;
   }
   return "";
 }
