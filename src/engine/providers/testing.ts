@@ -9,6 +9,7 @@ import { checkMatmul, type MatmulCase } from "./contract.ts";
 import type { Method } from "./onednn/choose.ts";
 import { findOneDnn } from "./onednn/library.ts";
 import { oneDnnProvider } from "./onednn/provider.ts";
+import type { GroupedKernels } from "./wasm/grouped.ts";
 import { type GemmKernels, type GemvKernels, wasmProvider } from "./wasm/provider.ts";
 
 /** `wasm plain` is the variant without relaxed SIMD; `onednn` chooses by measurement, the others where they can. */
@@ -42,7 +43,11 @@ function oneDnnProblem(): string | undefined {
 export function contender(heap: Heap, name: Contender): Provider {
   if (name === "wasm") return wasmProvider(heap);
   if (name === "wasm plain") {
-    return wasmProvider(heap, { gemm: plain<GemmKernels>(heap, "gemm"), gemv: plain<GemvKernels>(heap, "gemv") });
+    return wasmProvider(heap, {
+      gemm: plain<GemmKernels>(heap, "gemm"),
+      gemv: plain<GemvKernels>(heap, "gemv"),
+      grouped: plain<GroupedKernels>(heap, "grouped"),
+    });
   }
   const library = findOneDnn().library!;
   if (name === "onednn") return oneDnnProvider(heap, library);

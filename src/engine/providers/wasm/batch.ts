@@ -3,7 +3,7 @@
 import { type Heap, instantiate } from "../../../memory/index.ts";
 import { bytesOf, type FloatType } from "../../plan.ts";
 import type { MatmulShape, MatmulSpec } from "../../provider.ts";
-import { converter, copyBytes, padded, ScratchBlock } from "./half.ts";
+import { converter, copyBytes, padded, runAll, ScratchBlock } from "./half.ts";
 
 type MoveRows = (to: number, toStride: number, from: number, fromStride: number, rows: number, bytes: number) => void;
 
@@ -121,9 +121,7 @@ export function bindBatch(heap: Heap, spec: MatmulSpec, dense: DenseProduct): ()
       calls.push(() => moveRows(c, stride * size, placeC.rows, columns * size, rows, columns * size));
     }
   }
-  return () => {
-    for (let i = 0; i < calls.length; i++) calls[i]!();
-  };
+  return runAll(calls);
 }
 
 /** Addresses of a, b and c for each entry of the batch. */

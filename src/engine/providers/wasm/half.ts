@@ -51,3 +51,10 @@ export function converter(heap: Heap): Converter {
     },
   };
 }
+
+/** Calls one after the other. */
+export function runAll(calls: readonly (() => void)[]): () => void {
+  return () => {
+    for (let i = 0; i < calls.length; i++) calls[i]!();
+  };
+}

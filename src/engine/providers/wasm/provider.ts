@@ -5,6 +5,7 @@ import { checkShape, checkSpec } from "../spec.ts";
 import { checked, convDemands, normDemands, poolDemands } from "../spec-work.ts";
 import { batchScratchBytes, bindBatch, type DenseProduct, isPlain } from "./batch.ts";
 import { wasmConv } from "./conv.ts";
+import type { GroupedKernels } from "./grouped.ts";
 import { wasmNorm } from "./norm.ts";
 import { wasmPool } from "./pool.ts";
 
@@ -39,13 +40,18 @@ export interface GemvKernels {
 export interface WasmKernels {
   readonly gemm: GemmKernels;
   readonly gemv: GemvKernels;
+  readonly grouped: GroupedKernels;
 }
 
 const activationCode: Readonly<Record<Activation, number>> = { relu: 1, sigmoid: 2, tanh: 3 };
 
 /** The WASM kernels of this thread over `heap`. */
 export function wasmKernels(heap: Heap): WasmKernels {
-  return { gemm: instantiate<GemmKernels>("gemm", heap), gemv: instantiate<GemvKernels>("gemv", heap) };
+  return {
+    gemm: instantiate<GemmKernels>("gemm", heap),
+    gemv: instantiate<GemvKernels>("gemv", heap),
+    grouped: instantiate<GroupedKernels>("grouped", heap),
+  };
 }
 
 const isVectorProduct = ({ m, n, k }: MatmulShape): boolean => m === 1 || n === 1 || k === 1;
@@ -78,7 +84,7 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
       checkSpec(spec, scratchBytes(spec));
       return isPlain(spec) ? dense.bind(spec) : bindBatch(heap, spec, dense);
     },
-    conv: checked(convDemands, wasmConv(heap, dense, kernels.gemv.finish)),
+    conv: checked(convDemands, wasmConv(heap, dense, kernels)),
     pool: checked(poolDemands, wasmPool(heap)),
     norm: checked(normDemands, wasmNorm(heap)),
   };
