@@ -104,10 +104,10 @@ describe.skipIf(absent)(`accuracy beside PyTorch${absent ? ` (skipped: ${absent}
     const shape = [32, 32, 3] as const;
     const rows = { train: 9_600, test: 10_000 };
     const { train, test } = readPictures(join(folder!, "cifar10/cifar10-jpg.tar.gz"), shape, rows);
-    const optimizer = { name: "momentum", lr: 0.05 } as const;
+    const optimizer = { name: "momentum", lr: 0.02 } as const;
     await compare(
       {
-        ...{ model: pictureModel("objects", objects), network: "objects", batch: 64, epochs: 3, optimizer },
+        ...{ model: pictureModel("objects", objects), network: "objects", batch: 64, epochs: 2, optimizer },
         ...{ train: columnsOf(train, shape), test: columnsOf(test, shape) },
       },
       [1, 2],
