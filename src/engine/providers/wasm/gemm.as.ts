@@ -73,14 +73,17 @@ function macroKernel(
   }
 }
 
-/** Addresses and sizes in bytes; `bias` 0 = none; `activation` 0 none, 1 relu, 2 sigmoid, 3 tanh. */
+/**
+ * Strides in elements from row to row of the matrices as they lie: A [m, k] or transposed [k, m], B [k, n] or [n, k], C [m, n].
+ * `bias` 0 = none; `activation` 0 none, 1 relu, 2 sigmoid, 3 tanh.
+ */
 export function gemm(
-  m: i32, n: i32, k: i32, a: usize, transposeA: bool, b: usize, transposeB: bool, c: usize,
+  m: i32, n: i32, k: i32, a: usize, rowA: i32, transposeA: bool, b: usize, rowB: i32, transposeB: bool, c: usize, rowC: i32,
   bias: usize, activation: i32, accumulate: bool, scratch: usize,
 ): void {
-  const strideA = <usize>(transposeA ? m : k) << 2;
-  const strideB = <usize>(transposeB ? k : n) << 2;
-  const strideC = <usize>n << 2;
+  const strideA = <usize>rowA << 2;
+  const strideB = <usize>rowB << 2;
+  const strideC = <usize>rowC << 2;
   const kBlock = evenBlock(k, KC);
   const panelsA = scratch + TILE_BYTES;
   const panelsB = panelsA + <usize>kBlock * PANEL_A * <usize>blocks(min(m, MC), MR);

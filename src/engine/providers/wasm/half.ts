@@ -3,7 +3,12 @@ import { type Heap, instantiate } from "../../../memory/index.ts";
 import { bytesOf, type FloatType } from "../../plan.ts";
 
 type Convert = (from: number, to: number, n: number) => void;
-type HalfKernels = Record<"fromBf16" | "toBf16" | "fromF16" | "toF16", Convert>;
+/** Of rows that lie apart on one side: `stride` bytes there, dense f32 on the other. */
+type ReadRows = (from: number, stride: number, to: number, rows: number, n: number) => void;
+type WriteRows = (from: number, to: number, stride: number, rows: number, n: number) => void;
+type HalfKernels = Record<"fromBf16" | "toBf16" | "fromF16" | "toF16", Convert> &
+  Record<"rowsFromBf16" | "rowsFromF16", ReadRows> &
+  Record<"rowsToBf16" | "rowsToF16", WriteRows>;
 
 const ALIGNMENT = 64;
 
@@ -34,12 +39,16 @@ export interface Converter {
   read(type: FloatType, from: number, to: number, n: number): () => void;
   /** Elements of a type from `n` f32 numbers. */
   write(type: FloatType, from: number, to: number, n: number): () => void;
+  /** The same of rows that lie `stride` bytes apart, to and from rows of `n` f32 numbers without gaps. */
+  readRows(type: FloatType, ...rows: Parameters<ReadRows>): () => void;
+  writeRows(type: FloatType, ...rows: Parameters<WriteRows>): () => void;
 }
 
 const nothing = (): void => {};
 
 export function converter(heap: Heap): Converter {
-  const { fromBf16, toBf16, fromF16, toF16 } = instantiate<HalfKernels>("half", heap);
+  const { fromBf16, toBf16, fromF16, toF16, ...rowsOf } = instantiate<HalfKernels>("half", heap);
+  const { rowsFromBf16, rowsToBf16, rowsFromF16, rowsToF16 } = rowsOf;
   return {
     read(type, from, to, n) {
       if (type === "f32") return nothing;
@@ -48,6 +57,14 @@ export function converter(heap: Heap): Converter {
     write(type, from, to, n) {
       if (type === "f32") return nothing;
       return type === "bf16" ? () => toBf16(from, to, n) : () => toF16(from, to, n);
+    },
+    readRows(type, from, stride, to, rows, n) {
+      const kernel = type === "bf16" ? rowsFromBf16 : rowsFromF16;
+      return () => kernel(from, stride, to, rows, n);
+    },
+    writeRows(type, from, to, stride, rows, n) {
+      const kernel = type === "bf16" ? rowsToBf16 : rowsToF16;
+      return () => kernel(from, to, stride, rows, n);
     },
   };
 }

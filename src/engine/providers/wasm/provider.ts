@@ -3,7 +3,7 @@ import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { Activation, MatmulShape, MatmulSpec, Provider } from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
 import { checked, convDemands, normDemands, poolDemands } from "../spec-work.ts";
-import { batchScratchBytes, bindBatch, type DenseProduct, isPlain } from "./batch.ts";
+import { batchScratchBytes, bindBatch, type DenseProduct, isPlain, layoutsOf } from "./batch.ts";
 import { wasmConv } from "./conv.ts";
 import type { GroupedKernels } from "./grouped.ts";
 import { wasmNorm } from "./norm.ts";
@@ -17,10 +17,13 @@ export interface GemmKernels {
     n: number,
     k: number,
     a: number,
+    rowA: number,
     transposeA: number,
     b: number,
+    rowB: number,
     transposeB: number,
     c: number,
+    rowC: number,
     bias: number,
     activation: number,
     accumulate: number,
@@ -54,7 +57,9 @@ export function wasmKernels(heap: Heap): WasmKernels {
   };
 }
 
-const isVectorProduct = ({ m, n, k }: MatmulShape): boolean => m === 1 || n === 1 || k === 1;
+/** Whether one of the operands is a vector, and all lie densely: rows apart take the way of matrices. */
+const isVectorProduct = ({ m, n, k, strides }: MatmulShape): boolean =>
+  strides === undefined && (m === 1 || n === 1 || k === 1);
 
 /** All work on `kernels`; by default the variant that this engine runs fastest. */
 export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap)): Provider {
@@ -64,12 +69,14 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
     bind(spec) {
       if (isVectorProduct(spec)) return vectorProduct(spec, kernels.gemv);
       const { m, n, k, a, b, c, scratch } = spec;
-      const transposeA = Number(spec.transposeA);
-      const transposeB = Number(spec.transposeB);
+      const layouts = layoutsOf(spec);
+      const [rowA, rowB, rowC] = [layouts.a.stride, layouts.b.stride, layouts.c.stride];
+      const [transposeA, transposeB] = [Number(layouts.a.transposed), Number(layouts.b.transposed)];
       const bias = spec.bias ?? 0;
       const activation = spec.activation ? activationCode[spec.activation] : 0;
       const accumulate = Number(spec.accumulate ?? false);
-      return () => gemm.gemm(m, n, k, a, transposeA, b, transposeB, c, bias, activation, accumulate, scratch);
+      return () =>
+        gemm.gemm(m, n, k, a, rowA, transposeA, b, rowB, transposeB, c, rowC, bias, activation, accumulate, scratch);
     },
   };
   const scratchBytes = (shape: MatmulShape): number => {
