@@ -87,6 +87,7 @@ const layers: Readonly<Record<string, ConvShape>> = {
   depthwise: sized({ ...dense, channels: 36, outChannels: 36, groups: 36, bias: true, activation: "relu" }, [1, 1])!,
   "depthwise that halves": sized({ ...dense, ...strided, channels: 32, outChannels: 32, groups: 32 }, [0, 0])!,
   "groups of four": sized({ ...dense, channels: 32, outChannels: 32, groups: 8 }, [1, 1])!,
+  "a kernel wider than the picture": sized({ ...dense, ...strided, ...pointwise, width: 1, kernelWidth: 3 }, [0, 2])!,
   "a dilated window": sized({ ...dense, dilationHeight: 2, dilationWidth: 3, padTop: 2, padLeft: 3 }, [2, 3])!,
 };
 
@@ -115,11 +116,12 @@ for (const name of convolvers) {
     });
 
     test("half-precision operands, to f32 and to half", () => {
-      const layer = layers["its 3×3"]!;
-      for (const half of ["bf16", "f16"] as const) {
-        checkConv(heap, subject, of("forward", { ...layer, types: { x: half, w: half, y: half } }));
-        checkConv(heap, subject, of("input", { ...layer, types: { x: half, w: half, y: half } }));
-        checkConv(heap, subject, of("weights", { ...layer, types: { x: half, w: "f32", y: half } }));
+      for (const name of ["its 3×3", "depthwise", "groups of four", "a kernel wider than the picture"]) {
+        for (const half of ["bf16", "f16"] as const) {
+          const layer: ConvShape = { ...layers[name]!, types: { x: half, w: half, y: half } };
+          for (const direction of directions) checkConv(heap, subject, of(direction, layer));
+          checkConv(heap, subject, of("weights", { ...layer, types: { x: half, w: "f32", y: half } }));
+        }
       }
     });
 

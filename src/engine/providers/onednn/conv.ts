@@ -205,9 +205,22 @@ function createDirect(
   };
 }
 
-/** oneDNN 3.7 reads pairs of bf16 channels in this code, also where the last has no partner, and gives wrong sums then. */
-function isWrong(implementation: string, { direction, channels, groups }: ConvShape): boolean {
+/**
+ * Code that gives wrong results. oneDNN 3.7 reads pairs of bf16 channels, also where the last has no partner; 2.6 leaves the
+ * gradient of bf16 weights unwritten in columns of the kernel that never meet the picture.
+ */
+function isWrong(implementation: string, shape: ConvShape): boolean {
+  const { direction, channels, groups } = shape;
+  if (direction === "weights") return implementation.includes("bf16") && hasIdleColumns(shape);
   return direction === "forward" && implementation.startsWith("jit_bf16:") && (channels / groups) % 2 === 1;
+}
+
+/** Whether a column of the kernel lies on padding wherever the window stands. */
+function hasIdleColumns({ width, outWidth, kernelWidth, strideWidth, dilationWidth, padLeft }: ConvShape): boolean {
+  return Array.from({ length: kernelWidth }, (_, column) => column * dilationWidth - padLeft).some((shift) => {
+    const first = Math.max(0, Math.ceil(-shift / strideWidth));
+    return first >= outWidth || first * strideWidth + shift >= width;
+  });
 }
 
 /**
