@@ -91,6 +91,7 @@ describe("scales by shape", () => {
   it("of a matrix [I, O]", () => {
     expect(deviation({ kind: "he-normal" }, [200, 400])).toBeCloseTo(Math.sqrt(2 / 200), 2);
     expect(deviation({ kind: "he-uniform" }, [200, 400])).toBeCloseTo(Math.sqrt(2 / 200), 2);
+    expect(deviation({ kind: "fan-in-uniform" }, [100, 900])).toBeCloseTo(Math.sqrt(1 / 300), 3);
     expect(deviation({ kind: "glorot-normal" }, [100, 900])).toBeCloseTo(Math.sqrt(2 / 1000), 2);
     expect(deviation({ kind: "glorot-uniform" }, [100, 900])).toBeCloseTo(Math.sqrt(2 / 1000), 2);
   });

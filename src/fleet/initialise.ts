@@ -47,6 +47,9 @@ export function initialise(into: Float32Array, shape: readonly number[], init: I
     case "he-normal":
       random.normal(into, Math.sqrt(2 / fanIn));
       break;
+    case "fan-in-uniform":
+      random.uniform(into, 1 / Math.sqrt(fanIn));
+      break;
     case "copy":
       throw new Error(`parameter ${name} starts as ${init.of} does: initialise with the name and start of that one`);
     default:

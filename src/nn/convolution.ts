@@ -9,7 +9,7 @@ import {
   type TraceContext,
 } from "../program/index.ts";
 import { type ActivationName, activate } from "./activations.ts";
-import { expectSizes } from "./options.ts";
+import { biasStart, expectSizes } from "./options.ts";
 
 export interface Conv2dLayerOptions extends Conv2dOptions {
   /** Height and width of the kernel. */
@@ -45,9 +45,10 @@ export function conv2d(
   if (!Number.isInteger(perGroup)) {
     throw new ShapeError(`conv2d ${name}: ${groups} groups do not divide the ${x.shape.at(-1)} channels of its input`);
   }
+  const fanIn = height * width * perGroup;
   return ctx.scope(name, () => {
     const weight = ctx.parameter("weight", [height, width, perGroup, channels], init, { group });
-    const shift = bias ? ctx.parameter("bias", [channels], biasInit, { group }) : undefined;
+    const shift = bias ? ctx.parameter("bias", [channels], biasStart(biasInit, fanIn), { group }) : undefined;
     const y = conv2dOp(x, weight, shift, window);
     return activation === undefined ? y : activate(activation, y);
   });

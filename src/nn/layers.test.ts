@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../engine/testing.ts";
 import { interpret, type Program, type Tensor, type TraceContext, trace } from "../program/index.ts";
-import { batchNorm, type LinearOptions, layerNorm, linear, mlp } from "./index.ts";
+import { batchNorm, conv2d, type LinearOptions, layerNorm, linear, mlp } from "./index.ts";
 
 const [rows, width] = [4, 3];
 
@@ -40,6 +40,18 @@ describe("linear", () => {
     expect(start()["a/bias"]!.init).toEqual({ kind: "zeros" });
     const init = { kind: "normal", scale: 0.3 } as const;
     expect(start({ activation: "relu", init })["a/weight"]!.init).toEqual(init);
+  });
+
+  test("as PyTorch starts it: weight and bias by the weight's fan-in", () => {
+    const init = { kind: "fan-in-uniform" } as const;
+    const dense = program((x, ctx) => linear(ctx, "a", x, 2, { init, biasInit: init })).parameters;
+    expect(dense["a/weight"]!.init).toEqual(init);
+    expect(dense["a/bias"]!.init).toEqual({ ...init, fanIn: width });
+    const conv = program((x, ctx) => {
+      const picture = x.reshape([1, 2, 1, 6]);
+      return conv2d(ctx, "a", picture, 4, { kernel: [2, 1], groups: 2, init, biasInit: init });
+    }).parameters;
+    expect(conv["a/bias"]!.init).toEqual({ ...init, fanIn: 2 * 3 });
   });
 
   test("without a bias has none, and puts its parameters into a group", () => {

@@ -3,7 +3,7 @@ import type { Init, Tensor, TraceContext } from "../program/index.ts";
 import { dropout } from "../program/index.ts";
 import { type ActivationName, activate } from "./activations.ts";
 import { batchNorm, layerNorm } from "./norms.ts";
-import { expectSizes } from "./options.ts";
+import { biasStart, expectSizes } from "./options.ts";
 
 export interface LinearOptions {
   readonly activation?: ActivationName;
@@ -30,7 +30,7 @@ export function linear(ctx: TraceContext, name: string, x: Tensor, units: number
     // Rows in one matrix: bias and activation then go into the product.
     const rows = x.rank === 2 ? x : x.reshape([-1, inputs]);
     let y = rows.matmul(weight);
-    if (bias) y = y.add(ctx.parameter("bias", [units], biasInit, { group }));
+    if (bias) y = y.add(ctx.parameter("bias", [units], biasStart(biasInit, inputs), { group }));
     if (activation !== undefined) y = activate(activation, y);
     return x.rank === 2 ? y : y.reshape([...x.shape.slice(0, -1), units]);
   });

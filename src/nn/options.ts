@@ -1,5 +1,5 @@
-// Checks of the sizes that layers are made with.
-import { ShapeError } from "../program/index.ts";
+// What the options of several layers have in common: checks of sizes, and starts of biases.
+import { type Init, ShapeError } from "../program/index.ts";
 
 /** @throws ShapeError where a size is no integer of at least 1 */
 export function expectSizes(layer: string, sizes: Readonly<Record<string, number>>): void {
@@ -9,3 +9,7 @@ export function expectSizes(layer: string, sizes: Readonly<Record<string, number
     }
   }
 }
+
+/** A bias has no inputs of its own to tell its scale by: it takes the fan-in of its layer's weights. */
+export const biasStart = (init: Init, fanIn: number): Init =>
+  init.kind === "fan-in-uniform" ? { fanIn, ...init } : init;

@@ -1,5 +1,6 @@
 // Attention and transformer layers against torch.nn's modules with the same weights.
 import type { TensorType } from "../program/index.ts";
+import { randomFrom } from "../program/testing.ts";
 import { multiHeadAttention, transformerLayer } from "./index.ts";
 import { againstTorch, type TorchCase, torchCase } from "./testing-torch.ts";
 
@@ -25,8 +26,8 @@ def later(n):
     return torch.ones(n, n).triu(1).bool()
 `;
 
-const multiHead = (arguments_: string): string => `${helpers}
-module = torch.nn.MultiheadAttention(${width}, ${heads}, batch_first=True)
+const multiHead = (arguments_: string, [all, parts] = [width, heads]): string => `${helpers}
+module = torch.nn.MultiheadAttention(${all}, ${parts}, batch_first=True)
 y = call(module, attention("attention"), ${arguments_})[0]`;
 
 const attentions: TorchCase[] = [
@@ -50,6 +51,25 @@ const attentions: TorchCase[] = [
     torch: multiHead("x, source, source, key_padding_mask=mask == 0"),
   }),
 ];
+
+const random = randomFrom(5);
+const from = (low: number, high: number): number => low + Math.floor(random() * (high - low + 1));
+
+for (let i = 0; i < 6; i++) {
+  const [rows, targets, sources, parts] = [from(1, 3), from(1, 6), from(2, 6), from(1, 4)];
+  const all = parts * from(1, 4);
+  // At least the first place of each row is none of padding.
+  const kept = Array.from({ length: rows * sources }, (_, at) => (at % sources === 0 ? 1 : from(0, 1)));
+  attentions.push(
+    torchCase({
+      title: `${parts} heads, [${rows},${targets},${all}] to [${rows},${sources},${all}]`,
+      inputs: { x: f32(rows, targets, all), source: f32(rows, sources, all), mask: i32(rows, sources) },
+      values: { mask: kept },
+      ours: (v, ctx) => multiHeadAttention(ctx, "attention", v.x, { heads: parts, source: v.source, mask: v.mask }),
+      torch: multiHead("x, source, source, key_padding_mask=mask == 0", [all, parts]),
+    }),
+  );
+}
 
 /** Python: weights of our layer, of an encoder or (with cross-attention) a decoder, under the names of PyTorch's. */
 const layer = (kind: "Encoder" | "Decoder", options: string, arguments_: string): string => `${helpers}

@@ -1,5 +1,6 @@
 // Convolution, pooling, norms, activations and recurrent layers against PyTorch.
 import type { TensorType } from "../program/index.ts";
+import { randomFrom } from "../program/testing.ts";
 import {
   activate,
   activationNames,
@@ -26,14 +27,15 @@ const i32 = (...shape: number[]): TensorType => ({ shape, dtype: "i32" });
 const FIRST = "permute(0, 3, 1, 2)";
 const LAST = "permute(0, 2, 3, 1)";
 
+const convolution = (shape: number[], channels: number, options: Conv2dLayerOptions, torch: string) =>
+  torchCase({
+    title: `${shape} to ${channels} channels ${JSON.stringify(options)}`,
+    inputs: { x: f32(...shape) },
+    ours: ({ x }, ctx) => conv2d(ctx, "conv", x, channels, options),
+    torch: `y = F.conv2d(x.${FIRST}, p["conv/weight"].permute(3, 2, 0, 1), p["conv/bias"], ${torch}).${LAST}`,
+  });
+
 function convolutions(): TorchCase[] {
-  const convolution = (shape: number[], channels: number, options: Conv2dLayerOptions, torch: string) =>
-    torchCase({
-      title: `${shape} to ${channels} channels ${JSON.stringify(options)}`,
-      inputs: { x: f32(...shape) },
-      ours: ({ x }, ctx) => conv2d(ctx, "conv", x, channels, options),
-      torch: `y = F.conv2d(x.${FIRST}, p["conv/weight"].permute(3, 2, 0, 1), p["conv/bias"], ${torch}).${LAST}`,
-    });
   return [
     convolution([2, 6, 5, 3], 4, { kernel: 3 }, "stride=1"),
     convolution([1, 7, 8, 2], 3, { kernel: [3, 2], stride: [2, 3], padding: [1, 0] }, "stride=(2, 3), padding=(1, 0)"),
@@ -47,6 +49,57 @@ function convolutions(): TorchCase[] {
       torch: `y = F.silu(F.conv2d(x.${FIRST}, p["conv/weight"].permute(3, 2, 0, 1))).${LAST}`,
     }),
   ];
+}
+
+/** Sizes and settings drawn from a seed; each shape is another one. */
+function randomShapes(): TorchCase[] {
+  const random = randomFrom(2024);
+  const from = (low: number, high: number): number => low + Math.floor(random() * (high - low + 1));
+  const two = (low: number, high: number): [number, number] => [from(low, high), from(low, high)];
+  const text = (pair: readonly number[]): string => `(${pair.join(", ")})`;
+  const convolved = Array.from({ length: 10 }, () => {
+    const [kernel, stride, dilation, padding, groups] = [two(1, 3), two(1, 3), two(1, 2), two(0, 2), from(1, 3)];
+    const shape = [from(1, 3), ...two(5, 9), groups * from(1, 3)];
+    const settings = { stride, dilation, padding };
+    const torch = Object.entries(settings).map(([name, value]) => `${name}=${text(value)}`);
+    const options = { kernel, groups, ...settings };
+    return convolution(shape, groups * from(1, 3), options, [...torch, `groups=${groups}`].join(", "));
+  });
+  const pooled = Array.from({ length: 5 }, () => {
+    const [kernel, stride] = [two(2, 4), two(1, 3)];
+    const padding: [number, number] = [from(0, kernel[0] >> 1), from(0, kernel[1] >> 1)];
+    const shape = [from(1, 3), ...two(4, 9), from(1, 5)];
+    return torchCase({
+      title: `${shape} by windows of ${kernel}, stride ${stride}, padding ${padding}`,
+      inputs: { x: f32(...shape) },
+      ours: ({ x }) => {
+        const options = { kernel, stride, padding };
+        return maxPool2d(x, options).add(averagePool2d(x, options));
+      },
+      torch: `
+window = (${text(kernel)}, ${text(stride)}, ${text(padding)})
+picture = x.${FIRST}
+y = (F.max_pool2d(picture, *window) + F.avg_pool2d(picture, *window)).${LAST}`,
+    });
+  });
+  const normed = Array.from({ length: 5 }, () => {
+    const groups = from(1, 3);
+    const shape = [from(2, 4), ...two(1, 4), groups * from(1, 3)];
+    return torchCase({
+      title: `${shape} by batch, layer and ${groups} groups`,
+      inputs: { x: f32(...shape) },
+      ours: ({ x }, ctx) =>
+        groupNorm(ctx, "group", layerNorm(ctx, "layer", batchNorm(ctx, "batch", x).add(x)).add(x), { groups }),
+      torch: `
+parts = {name: (p[f"{name}/gamma"], p[f"{name}/beta"]) for name in ("batch", "layer", "group")}
+running = (p["batch/running-mean"], p["batch/running-variance"])
+picture = x.${FIRST}
+by_batch = F.batch_norm(picture, *running, *parts["batch"], training=True) + picture
+by_layer = F.layer_norm(by_batch.${LAST}, (${shape[3]},), *parts["layer"]) + x
+y = F.group_norm(by_layer.${FIRST}, ${groups}, *parts["group"]).${LAST}`,
+    });
+  });
+  return [...convolved, ...pooled, ...normed];
 }
 
 function pools(): TorchCase[] {
@@ -162,12 +215,14 @@ function dense(): TorchCase[] {
 }
 
 function recurrent(): TorchCase[] {
-  const stack = (kind: "lstm" | "gru", layers: number, state: string): string => `
+  const random = randomFrom(7);
+  const from = (low: number, high: number): number => low + Math.floor(random() * (high - low + 1));
+  const stack = (kind: "lstm" | "gru", layers: number, state: string, units = 4): string => `
 weights = []
 for layer in range(${layers}):
     own = [p[f"rnn/{layer}/{part}"] for part in ("weight-ih", "weight-hh", "bias-ih", "bias-hh")]
     weights += [w.t() for w in own[:2]] + own[2:]
-zeros = torch.zeros(${layers}, x.shape[0], 4, dtype=x.dtype)
+zeros = torch.zeros(${layers}, x.shape[0], ${units}, dtype=x.dtype)
 y = torch.${kind}(x, ${state}, weights, True, ${layers}, 0.0, True, False, True)[0]`;
   return ([lstm, gru] as const).flatMap((layer) => {
     const kind = layer === lstm ? "lstm" : "gru";
@@ -187,6 +242,15 @@ y = torch.${kind}(x, ${state}, weights, True, ${layers}, 0.0, True, False, True)
             : gru(ctx, "rnn", x, { units: 4, layers: 2, initialState: h }),
         torch: stack(kind, 2, kind === "lstm" ? "(h, c)" : "h"),
       }),
+      ...Array.from({ length: 3 }, () => {
+        const [shape, units, layers] = [[from(1, 4), from(1, 6), from(1, 5)], from(1, 6), from(1, 3)];
+        return torchCase({
+          title: `${kind} of ${layers} layers of ${units} over ${shape}`,
+          inputs: { x: f32(...shape) },
+          ours: ({ x }, ctx) => layer(ctx, "rnn", x, { units, layers }),
+          torch: stack(kind, layers, kind === "lstm" ? "(zeros, zeros)" : "zeros", units),
+        });
+      }),
     ];
   });
 }
@@ -195,6 +259,7 @@ againstTorch({
   conv2d: convolutions(),
   pooling: pools(),
   norms: norms(),
+  "random shapes": randomShapes(),
   "activations and dense layers": dense(),
   "recurrent layers": recurrent(),
 });

@@ -2,7 +2,9 @@
 import type { Tensor, TensorType } from "../program/index.ts";
 import {
   absoluteError,
+  angularMargin,
   binaryCrossEntropy,
+  type CrossEntropyOptions,
   crossEntropy,
   marginRankingLoss,
   normalize,
@@ -20,19 +22,22 @@ function classification(): TorchCase[] {
   const logits = f32(3, 4, 6);
   const labels = i32(3, 4);
   const rows = "logits.reshape(-1, 6), labels.reshape(-1)";
-  const settings: [Parameters<typeof crossEntropy>[2], torch: string][] = [
+  const settings: [options: CrossEntropyOptions, torch: string, given?: number[]][] = [
     [{}, ""],
     [{ labelSmoothing: 0.15 }, ", label_smoothing=0.15"],
     [{ ignoreIndex: 2 }, ", ignore_index=2"],
+    // PyTorch's own default, which is no label.
+    [{ ignoreIndex: -100 }, "", [0, -100, 5, 2, 1, 1, -100, -100, 4, 3, 0, 0]],
     [{ labelSmoothing: 0.3, ignoreIndex: 0 }, ", label_smoothing=0.3, ignore_index=0"],
   ];
-  return settings.map(([options, torch]) =>
+  return settings.map(([options, torch, given]) =>
     torchCase({
       title: `crossEntropy ${JSON.stringify(options)}`,
       inputs: { logits, labels },
       ours: (v) => crossEntropy(v.logits, v.labels, options),
       torch: `y = F.cross_entropy(${rows}${torch}, reduction="none")`,
       ...{ low: -4, high: 4, classes: 6 },
+      ...(given === undefined ? {} : { values: { labels: given } }),
     }),
   );
 }
@@ -94,6 +99,23 @@ againstTorch({
       ours: (v) => marginRankingLoss(v.a, v.b, v.sign, 0.2),
       torch: 'y = F.margin_ranking_loss(a, b, sign, margin=0.2, reduction="none")',
     }),
+    ...[{ angle: 0.5 }, { cosine: 0.35, scale: 30 }, { angle: 0.2, cosine: 0.1, scale: 7 }].map(
+      ({ angle = 0, cosine = 0, scale = 64 }) =>
+        torchCase({
+          title: `angularMargin, angle ${angle}, cosine ${cosine}`,
+          inputs: { x: f32(4, 5), centres: f32(3, 5), labels: i32(4) },
+          ours: (v) =>
+            angularMargin(normalize(v.x).matmul(normalize(v.centres), { transposeB: true }), v.labels, {
+              ...{ angle, cosine, scale },
+            }),
+          torch: `
+cosines = F.normalize(x) @ F.normalize(centres).t()
+target = F.one_hot(labels, 3).bool()
+harder = torch.cos(torch.acos(cosines) + ${angle}) - ${cosine}
+y = ${scale} * torch.where(target, harder, cosines)`,
+          classes: 3,
+        }),
+    ),
     torchCase({
       title: "normalize",
       inputs: { x: f32(3, 2, 5) },

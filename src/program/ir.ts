@@ -29,7 +29,9 @@ export interface Value extends TensorType {
  * - `orthogonal`: orthonormal columns, or rows where there are fewer, times `scale`, default 1 (arXiv 1312.6120); what is
  *   no matrix counts as one of its last axis's columns;
  * - `copy`: as the parameter of that name does;
- * - `glorot-*`: variance 2 / (fanIn + fanOut) (Glorot & Bengio 2010); `he-*`: variance 2 / fanIn (He et al. 2015).
+ * - `glorot-*` (Xavier): variance 2 / (fanIn + fanOut) (Glorot & Bengio 2010);
+ * - `he-*` (Kaiming): variance 2 / fanIn (He et al. 2015);
+ * - `fan-in-uniform`: [−1/√fanIn, 1/√fanIn], as PyTorch starts linear and convolution layers.
  */
 export type Init =
   | { readonly kind: "zeros" | "ones" }
@@ -38,7 +40,7 @@ export type Init =
   | { readonly kind: "orthogonal"; readonly scale?: number }
   | { readonly kind: "copy"; readonly of: string }
   | {
-      readonly kind: "glorot-uniform" | "glorot-normal" | "he-uniform" | "he-normal";
+      readonly kind: "glorot-uniform" | "glorot-normal" | "he-uniform" | "he-normal" | "fan-in-uniform";
       readonly fanIn?: number;
       readonly fanOut?: number;
     };
