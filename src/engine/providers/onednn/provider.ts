@@ -34,7 +34,7 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
     scratchBytes: (shape) => matmulFor(shape).scratchBytes,
     bind: (spec) => matmulFor(spec).bind(spec),
   };
-  const convByCopies = wasmConv(heap, dense, kernels);
+  const convByCopies = wasmConv(heap, dense, kernels.grouped);
   const matmulFor = (shape: MatmulShape): Implementation<MatmulAddresses> => {
     if (hasF16(shape.types)) {
       const bind: Implementation<MatmulAddresses>["bind"] = (at) => bindBatch(heap, { ...shape, ...at }, dense);

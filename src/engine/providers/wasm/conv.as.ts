@@ -101,8 +101,3 @@ export function sumColumns(x: usize, sums: usize, rows: usize, columns: usize): 
 export function fill(to: usize, bytes: usize, value: f32): void {
   for (let i: usize = 0; i < bytes; i += 4) store<f32>(to + i, value);
 }
-
-/** Columns `from`… of `bytes` bytes each row to dense rows, or back; strides in bytes. */
-export function moveRows(to: usize, toStride: usize, from: usize, fromStride: usize, rows: usize, bytes: usize): void {
-  for (let row: usize = 0; row < rows; row++, to += toStride, from += fromStride) memory.copy(to, from, bytes);
-}

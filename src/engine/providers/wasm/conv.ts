@@ -6,19 +6,13 @@ import { type GroupedKernels, groupedConv, suitsGroups } from "./grouped.ts";
 import { converter, copyBytes, runAll, ScratchBlock } from "./half.ts";
 import { windowConv } from "./windows.ts";
 
-/** Kernels of which there are variants. */
-interface ConvKernels {
-  readonly gemv: { finish(m: number, n: number, c: number, bias: number, activation: number): void };
-  readonly grouped: GroupedKernels;
-}
-
 const roles = ["x", "w", "y"] as const;
 const resultOf = { forward: "y", input: "x", weights: "w" } as const;
 
 /** `product` multiplies the windows by the weights. */
-export function wasmConv(heap: Heap, product: DenseProduct, kernels: ConvKernels): Work<ConvShape, ConvAddresses> {
-  const windows = windowConv(heap, product, kernels.gemv.finish);
-  const grouped = groupedConv(kernels.grouped);
+export function wasmConv(heap: Heap, product: DenseProduct, kernels: GroupedKernels): Work<ConvShape, ConvAddresses> {
+  const windows = windowConv(heap, product);
+  const grouped = groupedConv(kernels);
   const { sumColumns } = instantiate<{ sumColumns(...args: number[]): void }>("conv", heap);
   const way = (s: ConvShape): Work<ConvShape, ConvAddresses> => (suitsGroups(s) ? grouped : windows);
   return {

@@ -91,7 +91,7 @@ export function wasmProvider(heap: Heap, kernels: WasmKernels = wasmKernels(heap
       checkSpec(spec, scratchBytes(spec));
       return isPlain(spec) ? dense.bind(spec) : bindBatch(heap, spec, dense);
     },
-    conv: checked(convDemands, wasmConv(heap, dense, kernels)),
+    conv: checked(convDemands, wasmConv(heap, dense, kernels.grouped)),
     pool: checked(poolDemands, wasmPool(heap)),
     norm: checked(normDemands, wasmNorm(heap)),
   };

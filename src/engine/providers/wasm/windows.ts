@@ -7,9 +7,7 @@ import type { ConvAddresses, ConvShape, MatmulShape, Scratch, Work } from "../..
 import type { DenseProduct } from "./batch.ts";
 import { padded, runAll, ScratchBlock } from "./half.ts";
 
-type WindowKernels = Record<"im2col" | "col2im" | "fill" | "moveRows", (...args: number[]) => void>;
-/** Adds a bias and applies an activation to c [m, n]. */
-type Finish = (m: number, n: number, c: number, bias: number, activation: number) => void;
+type WindowKernels = Record<"im2col" | "col2im" | "fill", (...args: number[]) => void>;
 
 /** Bytes of windows that are copied at a time. */
 const BLOCK_BYTES = 2 ** 20;
@@ -45,20 +43,28 @@ function sizesOf(s: ConvShape): Sizes {
   };
 }
 
-/** The product of the windows of some output rows with a group's weights. */
+/** The product of the windows of some output rows with a group's weights, which are columns of all weights. */
 function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulShape {
   const { window, results } = sizesOf(s);
   const places = rows * s.outWidth;
-  const plain = { transposeA: false, transposeB: false };
+  const [dense, apart] = [[window, 1] as const, [s.outChannels, 1] as const];
+  const turned = ([row, column]: readonly [number, number]) => [column, row] as const;
+  const lying = (transposeA: boolean, transposeB: boolean, strides: NonNullable<MatmulShape["strides"]>) =>
+    s.groups === 1 ? { transposeA, transposeB } : { transposeA: false, transposeB: false, strides };
   switch (s.direction) {
-    case "forward": {
-      const epilogue = { ...(s.bias && { bias: 0 }), ...(s.activation && { activation: s.activation }) };
-      return { m: places, n: results, k: window, ...plain, ...(s.groups === 1 && epilogue) };
-    }
+    case "forward":
+      return {
+        ...{ m: places, n: results, k: window, ...lying(false, false, { a: dense, b: apart, c: apart }) },
+        ...(s.bias && { bias: 0 }),
+        ...(s.activation && { activation: s.activation }),
+      };
     case "input":
-      return { m: places, n: window, k: results, ...plain, transposeB: true };
+      return { m: places, n: window, k: results, ...lying(false, true, { a: apart, b: turned(apart), c: dense }) };
     case "weights":
-      return { m: window, n: results, k: places, ...plain, transposeA: true, ...(accumulate && { accumulate }) };
+      return {
+        ...{ m: window, n: results, k: places, ...lying(true, false, { a: turned(dense), b: apart, c: apart }) },
+        ...(accumulate && { accumulate }),
+      };
     default:
       return s.direction satisfies never;
   }
@@ -72,82 +78,55 @@ function productBytes(s: ConvShape, product: DenseProduct): number {
   return Math.max(...shapes.map((shape) => product.scratchBytes(shape)));
 }
 
-export function windowConv(heap: Heap, product: DenseProduct, finish: Finish): Work<ConvShape, ConvAddresses> {
+export function windowConv(heap: Heap, product: DenseProduct): Work<ConvShape, ConvAddresses> {
   return {
     scratchBytes(s) {
-      const { window, results, blockRows, direct } = sizesOf(s);
-      const places = blockRows * s.outWidth;
-      const windows = direct ? 0 : padded(F32 * places * window);
-      const group = s.groups === 1 ? 0 : padded(F32 * window * results) + padded(F32 * places * results);
-      return windows + group + padded(productBytes(s, product));
+      const { window, blockRows, direct } = sizesOf(s);
+      return (direct ? 0 : padded(F32 * blockRows * s.outWidth * window)) + padded(productBytes(s, product));
     },
-    bind: (s, at) => bindWindows(instantiate<WindowKernels>("conv", heap), s, at, product, finish),
+    bind: (s, at) => bindWindows(instantiate<WindowKernels>("conv", heap), s, at, product),
   };
 }
 
 function bindWindows(
-  { im2col, col2im, fill, moveRows }: WindowKernels,
+  { im2col, col2im, fill }: WindowKernels,
   s: ConvShape,
   { x, w, y, bias, ...at }: ConvAddresses & Scratch,
   product: DenseProduct,
-  finish: Finish,
 ): () => void {
   const { channels, results, window, rows, blockRows, direct } = sizesOf(s);
   const { groups, direction } = s;
   const block = new ScratchBlock(at.scratch);
   const windows = direct ? x : block.take(F32 * blockRows * s.outWidth * window);
-  // A group's weights are columns of all weights; its results are columns of all results.
-  const groupW = groups === 1 ? w : block.take(F32 * window * results);
-  const groupY = groups === 1 ? 0 : block.take(F32 * blockRows * s.outWidth * results);
   const scratchBytes = productBytes(s, product);
   const scratch = block.take(scratchBytes);
-  const [outPixel, groupPixel] = [F32 * s.outChannels, F32 * results];
   const calls: (() => void)[] = [];
   if (direction === "input" && !direct) calls.push(() => fill(x, F32 * s.batch * s.height * s.width * s.channels, 0));
   for (let g = 0; g < groups; g++) {
-    const columns = w + g * groupPixel;
-    if (groups > 1 && direction !== "weights") {
-      calls.push(() => moveRows(groupW, groupPixel, columns, outPixel, window, groupPixel));
-    }
-    const from = x + F32 * g * channels;
+    const ofGroup = (address: number): number => address + F32 * g * results;
     for (let row = 0; row < rows; row += blockRows) {
       const count = Math.min(blockRows, rows - row);
-      const places = count * s.outWidth;
       const geometry = [
-        ...([from, windows, s.height, s.width, F32 * s.channels, F32 * channels] as const),
+        ...([x + F32 * g * channels, windows, s.height, s.width, F32 * s.channels, F32 * channels] as const),
         ...([s.kernelHeight, s.kernelWidth, s.strideHeight, s.strideWidth, s.dilationHeight, s.dilationWidth] as const),
         ...([s.padTop, s.padLeft, s.outHeight, s.outWidth, row, row + count] as const),
       ];
-      const ownY = y + row * s.outWidth * outPixel + g * groupPixel;
-      const blockY = groups === 1 ? ownY : groupY;
-      const bindProduct = (a: number, b: number, c: number): (() => void) =>
+      const [ownW, ownY] = [ofGroup(w), ofGroup(y + F32 * row * s.outWidth * s.outChannels)];
+      const [a, b, c] = {
+        forward: [windows, ownW, ownY] as const,
+        input: [ownY, ownW, windows] as const,
+        weights: [windows, ownY, ownW] as const,
+      }[direction];
+      if (direction !== "input" && !direct) calls.push(() => im2col(...geometry));
+      calls.push(
         product.bind({
           ...productShape(s, count, row > 0),
-          ...(bias !== undefined && groups === 1 && direction === "forward" && { bias }),
+          ...(bias !== undefined && direction === "forward" && { bias: ofGroup(bias) }),
           ...{ a, b, c, scratch, scratchBytes },
-        });
-      if (direction === "forward") {
-        if (!direct) calls.push(() => im2col(...geometry));
-        calls.push(bindProduct(windows, groupW, blockY));
-        if (groups > 1) calls.push(() => moveRows(ownY, outPixel, groupY, groupPixel, places, groupPixel));
-        continue;
-      }
-      if (groups > 1) calls.push(() => moveRows(groupY, groupPixel, ownY, outPixel, places, groupPixel));
-      if (direction === "input") {
-        calls.push(bindProduct(blockY, groupW, windows));
-        if (!direct) calls.push(() => col2im(...geometry));
-      } else {
-        if (!direct) calls.push(() => im2col(...geometry));
-        calls.push(bindProduct(windows, blockY, groupW));
-      }
+        }),
+      );
+      if (direction === "input" && !direct) calls.push(() => col2im(...geometry));
     }
-    if (groups > 1 && direction === "weights") {
-      calls.push(() => moveRows(columns, outPixel, groupW, groupPixel, window, groupPixel));
-    }
-  }
-  if (groups > 1 && direction === "forward" && (s.bias || s.activation !== undefined)) {
-    const activation = Number(s.activation === "relu");
-    calls.push(() => finish(rows * s.outWidth, s.outChannels, y, bias ?? 0, activation));
   }
   return runAll(calls);
 }
