@@ -122,7 +122,7 @@ export interface OpAttrs {
   };
   /** `shape` is that of x. */
   readonly pool2d_grad: Pooling2d & { readonly shape: Shape };
-  readonly embedding: { readonly dtype?: FloatType };
+  readonly embedding: Record<never, never>;
   /** `rows` is the number of rows of the weights. */
   readonly embedding_grad: { readonly rows: number };
   readonly lstm: Record<never, never>;

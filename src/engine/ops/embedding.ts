@@ -1,5 +1,6 @@
 // embedding and embedding_grad: rows of a dense matrix by ids.
 import { instantiate } from "../../memory/index.ts";
+import { bytesOf } from "../plan.ts";
 import { check, checkArity, checkType, type OpSignature, sizeOf, type TensorType } from "../tensor.ts";
 import { type BindOp, type BoundOp, call } from "./op.ts";
 
@@ -19,9 +20,14 @@ const bindEmbedding: BindOp = (op) => {
   checkIds(instruction, ids);
   check(instruction, weights.shape.length === 2, "the weights must have rank 2");
   const [rows, dim] = weights.shape as [number, number];
-  checkType(instruction, "the weights", weights, "f32", [rows, dim]);
-  checkType(instruction, "the output", instruction.outputs[0]!, "f32", [...ids.shape, dim]);
-  return [call(kernels(op).gatherRows, ...op.inputs, op.outputs[0]!, sizeOf(ids.shape), rows, dim)];
+  const { dtype } = weights;
+  check(
+    instruction,
+    dtype === "f32" || dtype === "bf16" || dtype === "f16",
+    `the weights must be floats, got ${dtype}`,
+  );
+  checkType(instruction, "the output", instruction.outputs[0]!, dtype, [...ids.shape, dim]);
+  return [call(kernels(op).gatherRows, ...op.inputs, op.outputs[0]!, sizeOf(ids.shape), rows, dim * bytesOf[dtype])];
 };
 
 const bindEmbeddingGrad: BindOp = (op) => {

@@ -92,6 +92,16 @@ describe("embedding", () => {
     );
   });
 
+  test.each(["bf16", "f16"] as const)("gathers rows of %s", (dtype) => {
+    const weights = tensor([2, 3], [1.5, -2, 0.25, 8, 0, -0.5], dtype);
+    const { outputs } = runOp({
+      kind: "embedding",
+      inputs: [weights, tensor([3], [1, 7, 0], "u32")],
+      outputs: [tensor([3, 3], [], dtype)],
+    });
+    expect(outputs[0]).toEqual([8, 0, -0.5, Number.NaN, Number.NaN, Number.NaN, 1.5, -2, 0.25]);
+  });
+
   test("unknown ids read and write nothing", () => {
     const ids = tensor([3], [2, -1, 1], "i32");
     const { outputs } = runOp({

@@ -1,6 +1,8 @@
 // Convolutions, pooling, batched products and embeddings: gradients against central differences, shapes refused by name.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { differentiate } from "../differentiate.ts";
+import { embedding } from "../functions.ts";
 import type { OpAttrs, TensorType } from "../ir.ts";
 import { interpret } from "../reference.ts";
 import { checkFunction } from "../testing.ts";
@@ -117,6 +119,21 @@ describe("embedding", () => {
       seed: 5,
       classes: 4,
     });
+  });
+
+  it("rows have the weights' type; gradients add up in f32", () => {
+    const forward = trace(
+      ({ w, ids }) => {
+        const rows = embedding(w.cast("bf16"), ids);
+        return { rows, loss: rows.sum() };
+      },
+      { inputs: { w: f32(4, 2), ids } },
+    );
+    expect(forward.values[forward.outputs.rows!]).toMatchObject({ shape: [2, 3, 2], dtype: "bf16" });
+    const { program, inputGradients } = differentiate(forward, { loss: "loss", inputs: ["w"] });
+    const { value } = interpret(program, { w: new Float64Array(8), ids: [3, 0, 3, 3, 1, 0] });
+    expect(program.values[inputGradients.w!]!.dtype).toBe("f32");
+    expect([...value(inputGradients.w!)]).toEqual([2, 2, 1, 1, 0, 0, 3, 3]);
   });
 
   it("an unknown id is a row of NaN", () => {
