@@ -46,7 +46,7 @@ describe("pool2d", () => {
     for (const countPadding of mode === "average" ? [false, true] : [false]) {
       it(`${mode}${countPadding ? ", padding counted" : ""}`, () => {
         // Seeds without two maxima of a window so close that a difference of inputs swaps them.
-        for (const seed of [1, 2, 3, 4, 5]) {
+        for (const seed of [11, 12, 13, 14, 15]) {
           checkFunction(({ x }) => x.emit("pool2d", [x], { ...attrs, mode, countPadding }), {
             inputs: { x: f32(2, 5, 4, 3) },
             seed,
