@@ -1,15 +1,20 @@
 // The matrix products of a click model's step by each provider, one and two threads, beside the best rate of the same
-// provider on large products and, for WASM, the rate of the register tile alone: what packing and odd sizes cost.
+// provider on large products and, for WASM, the rate of the register tile alone: what packing and odd sizes cost. Then
+// convolutions beside plain products with the same arithmetic: what windows cost.
 import { measureSpeed, type Speed, type SpeedCase } from "../src/engine/doctor/index.ts";
 import type { MatmulCase } from "../src/engine/providers/contract.ts";
 import type { ProviderDescription } from "../src/engine/providers/index.ts";
 import { findOneDnn } from "../src/engine/providers/onednn/library.ts";
+import { type ConvLayer, convLayers, isPlain3x3 } from "./lib/conv-layers.ts";
 import { atLeast, type BenchGoal, type BenchOptions, type BenchResult, type BenchRow, say } from "./lib/report.ts";
 
 const BATCH = 512;
 /** 26 embeddings of 16 and 13 numbers, three hidden layers, one logit. */
 const WIDTHS = [429, 400, 400, 400, 1];
 const ROUNDS = 4;
+/** Of the rate of plain products: windows are copied in WASM, and summed up again in gradients of the input. */
+const FORWARD_GOAL = 0.85;
+const GRADIENT_GOAL = 0.7;
 
 /** Products at which a provider reaches its peak. */
 export const peakCases: readonly MatmulCase[] = [
@@ -57,8 +62,44 @@ export async function run(options: GemmBenchOptions = {}): Promise<BenchResult> 
       provider.name === "wasm" ? [Math.max(one.tile, one.peak), "register tile"] : [one.peak, "its peak"];
     goals.push(atLeast(`${provider.name}: products of a step / ${name}`, one.step / bound, 0.85));
     goals.push(atLeast(`${provider.name}: two threads / one`, two.step / one.step, 1.85));
+    const convs = await measureConvs(provider, seconds);
+    rows.push(...convs.map(({ title, speed }) => row(provider, 1, title, speed)));
+    goals.push(
+      atLeast(`${provider.name}: 3×3 convolutions forward / products`, ratio(convs, isForward), FORWARD_GOAL),
+      atLeast(
+        `${provider.name}: their gradients / products`,
+        ratio(convs, (c) => !isForward(c)),
+        GRADIENT_GOAL,
+      ),
+    );
   }
   return { rows, goals };
+}
+
+interface ConvRate extends ConvLayer {
+  /** GFLOP/s of the convolution, and of the product. */
+  readonly speed: number;
+  readonly productSpeed: number;
+}
+
+/** On one thread, each convolution right before its product. */
+async function measureConvs(provider: ProviderDescription, seconds: number): Promise<ConvRate[]> {
+  say(`${provider.name}, convolutions`);
+  const cases = convLayers.flatMap(({ shape, product }): SpeedCase[] => [shape, ...(product ? [product] : [])]);
+  const best = await bestOf(provider, cases, 1, seconds);
+  return convLayers.map((layer) => ({
+    ...layer,
+    speed: best[cases.indexOf(layer.shape)]!,
+    productSpeed: layer.product ? best[cases.indexOf(layer.product)]! : Number.NaN,
+  }));
+}
+
+const isForward = ({ shape }: ConvLayer): boolean => shape.direction === "forward";
+
+/** Mean over the 3×3 layers among `which`. */
+function ratio(rates: readonly ConvRate[], which: (rate: ConvRate) => boolean): number {
+  const ratios = rates.filter((rate) => isPlain3x3(rate) && which(rate)).map((rate) => rate.speed / rate.productSpeed);
+  return ratios.reduce((sum, value) => sum + value, 0) / ratios.length;
 }
 
 function providersHere(): ProviderDescription[] {
@@ -69,14 +110,23 @@ function providersHere(): ProviderDescription[] {
 }
 
 /** In several rounds, so that a slow moment of the machine does not hit one shape alone; the fastest counts. */
+async function bestOf(
+  provider: ProviderDescription,
+  cases: readonly SpeedCase[],
+  threads: number,
+  seconds: number,
+): Promise<number[]> {
+  const task = { provider, cases, milliseconds: (seconds * 1000) / ROUNDS };
+  const rounds: Speed[][] = [];
+  for (let round = 0; round < ROUNDS; round++) rounds.push(await measureSpeed(task, threads));
+  return cases.map((_, i) => Math.max(...rounds.map((speeds) => speeds[i]!.best)));
+}
+
 async function measure(provider: ProviderDescription, threads: number, seconds: number): Promise<Rates> {
   say(`${provider.name}, ${threads} thread${threads > 1 ? "s" : ""}`);
   const tile: SpeedCase[] = provider.name === "wasm" ? ["micro-kernel"] : [];
   const cases: SpeedCase[] = [...stepCases, ...peakCases, ...tile];
-  const task = { provider, cases, milliseconds: (seconds * 1000) / ROUNDS };
-  const rounds: Speed[][] = [];
-  for (let round = 0; round < ROUNDS; round++) rounds.push(await measureSpeed(task, threads));
-  const best = cases.map((_, i) => Math.max(...rounds.map((speeds) => speeds[i]!.best)));
+  const best = await bestOf(provider, cases, threads, seconds);
   const products = best.slice(0, stepCases.length);
   const flops = stepCases.map(({ m, n, k }) => m * n * k);
   const time = flops.reduce((sum, count, i) => sum + count / products[i]!, 0);
@@ -88,25 +138,24 @@ async function measure(provider: ProviderDescription, threads: number, seconds: 
   };
 }
 
-function rowsOf(provider: ProviderDescription, rates: Rates, threads: number): BenchRow[] {
+function row(provider: ProviderDescription, threads: number, metric: string, value: number): BenchRow {
   const system = provider.version ? `${provider.name} ${provider.version}` : provider.name;
-  const row = (metric: string, value: number): BenchRow => ({
-    system: `${system}, ${threads}t`,
-    metric,
-    value,
-    unit: "GFLOP/s",
-  });
+  return { system: `${system}, ${threads}t`, metric, value, unit: "GFLOP/s" };
+}
+
+function rowsOf(provider: ProviderDescription, rates: Rates, threads: number): BenchRow[] {
+  const rowOf = (metric: string, value: number): BenchRow => row(provider, threads, metric, value);
   const seen = new Set<string>();
   const shapes = stepCases.flatMap((test, i) => {
     const name = `${test.m}×${test.n}×${test.k}${test.transposeA ? " Aᵀ" : ""}${test.transposeB ? " Bᵀ" : ""}`;
     const isNew = !seen.has(name);
     seen.add(name);
-    return isNew ? [row(name, rates.cases[i]!)] : [];
+    return isNew ? [rowOf(name, rates.cases[i]!)] : [];
   });
   return [
     ...shapes,
-    row("all products of a step", rates.step),
-    row("peak", rates.peak),
-    ...(rates.tile > 0 ? [row("register tile alone", rates.tile)] : []),
+    rowOf("all products of a step", rates.step),
+    rowOf("peak", rates.peak),
+    ...(rates.tile > 0 ? [rowOf("register tile alone", rates.tile)] : []),
   ];
 }

@@ -11,7 +11,10 @@ interface Bench {
 }
 
 const benches: Readonly<Record<string, Bench>> = {
-  gemm: { about: "GFLOP/s of the matmul providers on the shapes of models", load: () => import("./gemm.ts") },
+  gemm: {
+    about: "GFLOP/s of the providers: products and convolutions on the shapes of models",
+    load: () => import("./gemm.ts"),
+  },
   kernels: {
     about: "elementwise kernels, reductions, norms, AdaGrad against memory copy",
     load: () => import("./kernels.ts"),

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { supportsRelaxedSimd } from "../../memory/index.ts";
+import type { ConvShape } from "../provider.ts";
 import { findOneDnn } from "../providers/onednn/library.ts";
 import { measureSpeed, probe } from "./index.ts";
 import { parseFeatures } from "./machine.ts";
@@ -39,14 +40,20 @@ test("a reading for one thread and for all", async () => {
   expect(providers[0]!.gflops!.allThreads).toBeGreaterThan(0);
 });
 
-test("speeds of several shapes, and of the register tile", async () => {
+test("speeds of products, convolutions and the register tile", async () => {
+  const pointwise: ConvShape = {
+    ...{ direction: "forward", batch: 1, groups: 1, bias: false, types: { x: "f32", w: "f32", y: "f32" } },
+    ...{ height: 8, width: 8, channels: 16, outHeight: 8, outWidth: 8, outChannels: 16 },
+    ...{ kernelHeight: 1, kernelWidth: 1, strideHeight: 1, strideWidth: 1, dilationHeight: 1, dilationWidth: 1 },
+    ...{ padTop: 0, padLeft: 0 },
+  };
   const task = {
     provider: { name: "wasm" },
-    cases: [{ m: 32, n: 32, k: 32 }, "micro-kernel"],
+    cases: [{ m: 32, n: 32, k: 32 }, pointwise, "micro-kernel"],
     milliseconds: 5,
   } as const;
   const speeds = await measureSpeed(task, 2);
-  expect(speeds).toHaveLength(2);
+  expect(speeds).toHaveLength(3);
   for (const { mean, best } of speeds) expect(Math.min(mean, best)).toBeGreaterThan(0);
 });
 

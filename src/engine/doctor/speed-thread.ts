@@ -1,6 +1,8 @@
 // One thread of a speed measurement, on a heap of its own.
 import { parentPort, workerData } from "node:worker_threads";
 import { Barrier, Heap } from "../../memory/index.ts";
+import { bytesOf } from "../plan.ts";
+import type { ConvShape } from "../provider.ts";
 import { type MatmulCase, shapeOf } from "../providers/contract.ts";
 import { attachProvider } from "../providers/index.ts";
 import { wasmKernels } from "../providers/wasm/provider.ts";
@@ -23,11 +25,25 @@ interface Work {
 function measure({ provider: description, cases, milliseconds }: SpeedThreadData, meeting: Barrier): Speed[] {
   const heap = Heap.create({ maxBytes: HEAP_BYTES });
   const provider = attachProvider(heap, description);
-  const bindCase = (test: SpeedCase): Work => (test === "micro-kernel" ? bindTile() : bindMatmul(test));
+  const blocks: number[] = [];
+  const alloc = (bytes: number): number => {
+    const pointer = heap.alloc(bytes);
+    blocks.push(pointer);
+    return pointer;
+  };
+  const operand = (count: number): number => {
+    const pointer = alloc(count * bytesOf.f32);
+    heap.f32(pointer, count).fill(0.5);
+    return pointer;
+  };
+  const bindCase = (test: SpeedCase): Work => {
+    if (test === "micro-kernel") return bindTile();
+    return "direction" in test ? bindConv(test) : bindMatmul(test);
+  };
 
   const bindTile = (): Work => {
     const { microKernelLoop } = wasmKernels(heap).gemm;
-    const a = heap.alloc(2 * TILE_PANEL_BYTES + TILE_BYTES);
+    const a = alloc(2 * TILE_PANEL_BYTES + TILE_BYTES);
     const [b, c] = [a + TILE_PANEL_BYTES, a + 2 * TILE_PANEL_BYTES];
     const flops = microKernelLoop(TILE_CALLS, TILE_K, a, b, c);
     return { call: () => microKernelLoop(TILE_CALLS, TILE_K, a, b, c), flops };
@@ -36,24 +52,33 @@ function measure({ provider: description, cases, milliseconds }: SpeedThreadData
     const shape = shapeOf(test);
     const { m, n, k } = shape;
     const scratchBytes = provider.scratchBytes(shape);
-    const block = (count: number): number => {
-      const pointer = heap.alloc(count * 4);
-      heap.f32(pointer, count).fill(0.5);
-      return pointer;
-    };
     const spec = {
-      ...{ ...shape, a: block(m * k), b: block(k * n), c: block(m * n) },
-      ...(shape.bias === undefined ? {} : { bias: block(n) }),
-      ...{ scratch: heap.alloc(scratchBytes), scratchBytes },
+      ...{ ...shape, a: operand(m * k), b: operand(k * n), c: operand(m * n) },
+      ...(shape.bias === undefined ? {} : { bias: operand(n) }),
+      ...{ scratch: alloc(scratchBytes), scratchBytes },
     };
     return { call: provider.matmul(spec), flops: 2 * m * n * k };
+  };
+  /** Of f32 operands and no bias. */
+  const bindConv = (shape: ConvShape): Work => {
+    const weights = (shape.kernelHeight * shape.kernelWidth * shape.channels * shape.outChannels) / shape.groups;
+    const pixels = shape.batch * shape.outHeight * shape.outWidth;
+    const scratchBytes = provider.conv.scratchBytes(shape);
+    const call = provider.conv.bind(shape, {
+      x: operand(shape.batch * shape.height * shape.width * shape.channels),
+      ...{ w: operand(weights), y: operand(pixels * shape.outChannels) },
+      ...{ scratch: alloc(scratchBytes), scratchBytes },
+    });
+    return { call, flops: 2 * weights * pixels };
   };
 
   return cases.map((test) => {
     const work = bindCase(test);
     work.call();
     if (!meeting.wait()) throw new Error("another thread of the measurement failed");
-    return time(work, milliseconds);
+    const speed = time(work, milliseconds);
+    for (const pointer of blocks.splice(0)) heap.free(pointer);
+    return speed;
   });
 }
 

@@ -1,11 +1,12 @@
 // GFLOP/s of a provider on given shapes, with one or several threads at once.
 import { Worker } from "node:worker_threads";
 import { moduleUrl } from "../../memory/index.ts";
+import type { ConvShape } from "../provider.ts";
 import type { MatmulCase } from "../providers/contract.ts";
 import type { ProviderDescription } from "../providers/index.ts";
 
-/** A matmul, or the WASM register tile alone on operands that lie in L1: the bound of the `wasm` provider. */
-export type SpeedCase = MatmulCase | "micro-kernel";
+/** Work, or the WASM register tile alone on operands that lie in L1: the bound of the `wasm` provider. */
+export type SpeedCase = MatmulCase | ConvShape | "micro-kernel";
 
 export interface SpeedTask {
   readonly provider: ProviderDescription;
