@@ -67,7 +67,7 @@ export function maxPool(
 /** dx = Σ dy of the windows whose maximum lies there. */
 export function maxPoolGrad(
   dx: usize, dy: usize, places: usize, batch: i32, height: i32, width: i32, channels: i32, outHeight: i32, outWidth: i32,
-  kernelWidth: i32, strideHeight: i32, strideWidth: i32, padTop: i32, padLeft: i32,
+  kernelHeight: i32, kernelWidth: i32, strideHeight: i32, strideWidth: i32, padTop: i32, padLeft: i32,
 ): void {
   const bytes = <usize>channels << 2;
   memory.fill(dx, 0, <usize>batch * <usize>(height * width) * bytes);
@@ -75,19 +75,35 @@ export function maxPoolGrad(
     const picture = dx + <usize>b * <usize>(height * width) * bytes;
     for (let oy = 0; oy < outHeight; oy++) {
       for (let ox = 0; ox < outWidth; ox++) {
-        for (let c = 0; c < channels; c++) {
-          const place = <i32>load<u8>(places + <usize>c);
-          const iy = oy * strideHeight - padTop + place / kernelWidth;
-          const ix = ox * strideWidth - padLeft + place % kernelWidth;
-          // A place that no forward pass can give is left out rather than followed outside.
-          if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
-          const to = picture + <usize>(iy * width + ix) * bytes + (<usize>c << 2);
-          store<f32>(to, load<f32>(to) + load<f32>(dy + (<usize>c << 2)));
+        const y0 = oy * strideHeight - padTop;
+        const x0 = ox * strideWidth - padLeft;
+        // Places outside of the picture, which no forward pass can give, match none of these.
+        for (let ky = max(0, -y0); ky < least(kernelHeight, height - y0); ky++) {
+          for (let kx = max(0, -x0); kx < least(kernelWidth, width - x0); kx++) {
+            const at = picture + <usize>((y0 + ky) * width + x0 + kx) * bytes;
+            addWhere(at, dy, places, ky * kernelWidth + kx, <usize>channels);
+          }
         }
         dy += bytes;
         places += <usize>channels;
       }
     }
+  }
+}
+
+/** to += from in channels whose place this is. */
+@inline function addWhere(to: usize, from: usize, places: usize, place: i32, channels: usize): void {
+  const place4 = i32x4.splat(place);
+  let c: usize = 0;
+  for (; c + 4 <= channels; c += 4) {
+    const bytes = i16x8.extend_low_i8x16_u(v128.load32_zero(places + c));
+    const here = i32x4.eq(i32x4.extend_low_i16x8_u(bytes), place4);
+    const at = to + (c << 2);
+    v128.store(at, f32x4.add(v128.load(at), v128.and(v128.load(from + (c << 2)), here)));
+  }
+  for (; c < channels; c++) {
+    if (<i32>load<u8>(places + c) != place) continue;
+    store<f32>(to + (c << 2), load<f32>(to + (c << 2)) + load<f32>(from + (c << 2)));
   }
 }
 
@@ -118,7 +134,7 @@ export function averagePool(
             else add(at, y, bytes, scale);
           }
         }
-        if (forward) for (let i: usize = 0; i < bytes; i += 4) store<f32>(y + i, load<f32>(y + i) * scale);
+        if (forward) scaleBy(y, bytes, scale);
       }
     }
   }
@@ -132,4 +148,11 @@ export function averagePool(
     v128.store(to + i, f32x4.add(v128.load(to + i), f32x4.mul(v128.load(from + i), factor4)));
   }
   for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(to + i) + load<f32>(from + i) * factor);
+}
+
+@inline function scaleBy(x: usize, bytes: usize, factor: f32): void {
+  const factor4 = f32x4.splat(factor);
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) v128.store(x + i, f32x4.mul(v128.load(x + i), factor4));
+  for (; i < bytes; i += 4) store<f32>(x + i, load<f32>(x + i) * factor);
 }

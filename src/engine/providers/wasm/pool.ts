@@ -29,7 +29,7 @@ function bindPool(heap: Heap, s: PoolShape, at: PoolAddresses & Scratch): () => 
   const work = (): void => {
     if (s.mode === "average") averagePool(x, y, Number(forward), ...picture, ...window, Number(s.countPadding));
     else if (forward) maxPool(x, y, places, ...picture, ...window);
-    else maxPoolGrad(x, y, places, ...picture, ...window.slice(1));
+    else maxPoolGrad(x, y, places, ...picture, ...window);
   };
   const before = forward ? read(s.type, at.x, x, sizeX(s)) : read(s.type, at.y, y, sizeY(s));
   const after = forward ? write(s.type, y, at.y, sizeY(s)) : write(s.type, x, at.x, sizeX(s));

@@ -1,6 +1,23 @@
-// Layer norm (Ba et al. 2016) over the rows of [rows, n] and batch norm (Ioffe & Szegedy 2015) over its columns, where
-// rows of weight 0 are padding. Outputs of x's shape may lie over x or dy.
-import { sumLanes } from "./lanes.as";
+// Layer norm (Ba et al. 2016) over the rows of [rows, n] and batch norm (Ioffe & Szegedy 2015) over its columns. dx may lie
+// over x or dy. Sums over rows add up in f32 for a block of rows and in f64 beyond, in `totals`.
+import { sumLanes } from "../../kernels/lanes.as";
+
+/** Rows whose sum is left to f32. */
+const BLOCK: usize = 64;
+
+/** totals += sums, which become 0. */
+function flush(sums: usize, totals: usize, n: usize): void {
+  for (let i: usize = 0; i < n; i++) {
+    const at = totals + (i << 3);
+    store<f64>(at, load<f64>(at) + <f64>load<f32>(sums + (i << 2)));
+  }
+  memory.fill(sums, 0, n << 2);
+}
+
+/** to = totals · scale */
+function settle(totals: usize, to: usize, n: usize, scale: f64): void {
+  for (let i: usize = 0; i < n; i++) store<f32>(to + (i << 2), <f32>(load<f64>(totals + (i << 3)) * scale));
+}
 
 export function layerNorm(
   x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, rows: usize, n: usize, epsilon: f32,
@@ -42,14 +59,18 @@ export function layerNorm(
   }
 }
 
-// With g = dy·gamma and x̂ = (x − mean)·rstd: dx = rstd · (g − mean(g) − x̂ · mean(g·x̂)).
+/**
+ * With g = dy·gamma and x̂ = (x − mean)·rstd: dx = rstd · (g − mean(g) − x̂ · mean(g·x̂)). `totals`: 2n numbers.
+ */
 export function layerNormGrad(
   dy: usize, x: usize, gamma: usize, mean: usize, rstd: usize, dx: usize, dgamma: usize, dbeta: usize, rows: usize, n: usize,
+  totals: usize,
 ): void {
   const bytes = n << 2;
   const vectors = bytes & ~15;
   memory.fill(dgamma, 0, bytes);
   memory.fill(dbeta, 0, bytes);
+  memory.fill(totals, 0, n << 4);
   for (let row: usize = 0; row < rows; row++) {
     const m = load<f32>(mean);
     const r = load<f32>(rstd);
@@ -97,67 +118,46 @@ export function layerNormGrad(
     dx += bytes;
     mean += 4;
     rstd += 4;
+    if ((row + 1) % BLOCK != 0 && row + 1 != rows) continue;
+    flush(dgamma, totals, n);
+    flush(dbeta, totals + (n << 3), n);
   }
+  settle(totals, dgamma, n, 1);
+  settle(totals + (n << 3), dbeta, n, 1);
 }
 
-// The rows that are no padding.
-@inline function countRows(weight: usize, rows: usize): f32 {
-  let count: f32 = 0;
-  for (let row: usize = 0; row < rows; row++) if (load<f32>(weight + (row << 2)) != 0) count += 1;
-  return count;
-}
-
-@inline function scaleVector(x: usize, bytes: usize, factor: f32): void {
-  for (let i: usize = 0; i < bytes; i += 4) store<f32>(x + i, load<f32>(x + i) * factor);
-}
-
-// The mean [n] and biased variance [n] of a batch, without the rows of weight 0. Row by row, so that x is read in order.
-export function batchStatistics(x: usize, weight: usize, mean: usize, variance: usize, rows: usize, n: usize): void {
-  const bytes = n << 2;
-  const vectors = bytes & ~15;
-  const scale = <f32>1 / max<f32>(countRows(weight, rows), 1);
-  memory.fill(mean, 0, bytes);
-  memory.fill(variance, 0, bytes);
-  for (let row: usize = 0, p = x; row < rows; row++, p += bytes) {
-    if (load<f32>(weight + (row << 2)) == 0) continue;
-    for (let i: usize = 0; i < vectors; i += 16) v128.store(mean + i, f32x4.add(v128.load(mean + i), v128.load(p + i)));
-    for (let i = vectors; i < bytes; i += 4) store<f32>(mean + i, load<f32>(mean + i) + load<f32>(p + i));
-  }
-  scaleVector(mean, bytes, scale);
-  for (let row: usize = 0, p = x; row < rows; row++, p += bytes) {
-    if (load<f32>(weight + (row << 2)) == 0) continue;
-    for (let i: usize = 0; i < vectors; i += 16) {
-      const d = f32x4.sub(v128.load(p + i), v128.load(mean + i));
-      v128.store(variance + i, f32x4.add(v128.load(variance + i), f32x4.mul(d, d)));
-    }
-    for (let i = vectors; i < bytes; i += 4) {
-      const d = load<f32>(p + i) - load<f32>(mean + i);
-      store<f32>(variance + i, load<f32>(variance + i) + d * d);
-    }
-  }
-  scaleVector(variance, bytes, scale);
-}
-
-// running = momentum · running + (1 − momentum) · batch, unless the batch is nothing but padding.
-export function moveRunning(running: usize, batch: usize, n: usize, momentum: f32, weight: usize, rows: usize): void {
-  if (countRows(weight, rows) == 0) return;
-  for (let i: usize = 0; i < n << 2; i += 4) {
-    store<f32>(running + i, load<f32>(running + i) * momentum + load<f32>(batch + i) * (<f32>1 - momentum));
-  }
-}
-
-// rstd = 1 / √(variance + ε); both may be the same memory.
-export function reciprocalStd(variance: usize, rstd: usize, n: usize, epsilon: f32): void {
-  for (let i: usize = 0; i < n << 2; i += 4) store<f32>(rstd + i, <f32>1 / sqrt<f32>(load<f32>(variance + i) + epsilon));
-}
-
-// y = (x − mean) · rstd · gamma + beta, column by column.
-export function batchNormalize(
-  x: usize, gamma: usize, beta: usize, mean: usize, rstd: usize, y: usize, rows: usize, n: usize,
+/** y = (x − mean) · rstd · gamma + beta, with biased variances. `totals`: n numbers. */
+export function batchNorm(
+  x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, rows: usize, n: usize, epsilon: f32, totals: usize,
 ): void {
   const bytes = n << 2;
   const vectors = bytes & ~15;
-  for (let row: usize = 0; row < rows; row++) {
+  const share = 1 / <f64>rows;
+  // Row by row, so that x is read in order.
+  memory.fill(mean, 0, bytes);
+  memory.fill(totals, 0, n << 3);
+  for (let row: usize = 0, p = x; row < rows; row++, p += bytes) {
+    for (let i: usize = 0; i < vectors; i += 16) v128.store(mean + i, f32x4.add(v128.load(mean + i), v128.load(p + i)));
+    for (let i = vectors; i < bytes; i += 4) store<f32>(mean + i, load<f32>(mean + i) + load<f32>(p + i));
+    if ((row + 1) % BLOCK == 0 || row + 1 == rows) flush(mean, totals, n);
+  }
+  settle(totals, mean, n, share);
+  memory.fill(rstd, 0, bytes);
+  memory.fill(totals, 0, n << 3);
+  for (let row: usize = 0, p = x; row < rows; row++, p += bytes) {
+    for (let i: usize = 0; i < vectors; i += 16) {
+      const d = f32x4.sub(v128.load(p + i), v128.load(mean + i));
+      v128.store(rstd + i, f32x4.add(v128.load(rstd + i), f32x4.mul(d, d)));
+    }
+    for (let i = vectors; i < bytes; i += 4) {
+      const d = load<f32>(p + i) - load<f32>(mean + i);
+      store<f32>(rstd + i, load<f32>(rstd + i) + d * d);
+    }
+    if ((row + 1) % BLOCK == 0 || row + 1 == rows) flush(rstd, totals, n);
+  }
+  settle(totals, rstd, n, share);
+  for (let i: usize = 0; i < bytes; i += 4) store<f32>(rstd + i, <f32>1 / sqrt<f32>(load<f32>(rstd + i) + epsilon));
+  for (let row: usize = 0; row < rows; row++, x += bytes, y += bytes) {
     for (let i: usize = 0; i < vectors; i += 16) {
       const hat = f32x4.mul(f32x4.sub(v128.load(x + i), v128.load(mean + i)), v128.load(rstd + i));
       v128.store(y + i, f32x4.add(f32x4.mul(hat, v128.load(gamma + i)), v128.load(beta + i)));
@@ -166,21 +166,21 @@ export function batchNormalize(
       const hat = (load<f32>(x + i) - load<f32>(mean + i)) * load<f32>(rstd + i);
       store<f32>(y + i, hat * load<f32>(gamma + i) + load<f32>(beta + i));
     }
-    x += bytes;
-    y += bytes;
   }
 }
 
-// dgamma = Σ dy·x̂ and dbeta = Σ dy over all rows; dx[b] = gamma · rstd · (dy[b] − (dbeta + x̂[b]·dgamma) / count), where
-// padding rows lack the last term: the statistics do not depend on them.
+/**
+ * dgamma = Σ dy·x̂ and dbeta = Σ dy over all rows; dx = gamma · rstd · (dy − (dbeta + x̂·dgamma) / rows). `totals`: 2n numbers.
+ */
 export function batchNormGrad(
-  dy: usize, x: usize, gamma: usize, mean: usize, rstd: usize, weight: usize,
-  dx: usize, dgamma: usize, dbeta: usize, rows: usize, n: usize,
+  dy: usize, x: usize, gamma: usize, mean: usize, rstd: usize, dx: usize, dgamma: usize, dbeta: usize, rows: usize, n: usize,
+  totals: usize,
 ): void {
   const bytes = n << 2;
   const vectors = bytes & ~15;
   memory.fill(dgamma, 0, bytes);
   memory.fill(dbeta, 0, bytes);
+  memory.fill(totals, 0, n << 4);
   for (let row: usize = 0, p = x, q = dy; row < rows; row++, p += bytes, q += bytes) {
     for (let i: usize = 0; i < vectors; i += 16) {
       const d = v128.load(q + i);
@@ -194,25 +194,26 @@ export function batchNormGrad(
       store<f32>(dgamma + i, load<f32>(dgamma + i) + d * hat);
       store<f32>(dbeta + i, load<f32>(dbeta + i) + d);
     }
+    if ((row + 1) % BLOCK != 0 && row + 1 != rows) continue;
+    flush(dgamma, totals, n);
+    flush(dbeta, totals + (n << 3), n);
   }
-  const scale = <f32>1 / max<f32>(countRows(weight, rows), 1);
-  for (let row: usize = 0; row < rows; row++) {
-    const w = load<f32>(weight + (row << 2)) == 0 ? <f32>0 : scale;
-    const w4 = f32x4.splat(w);
+  settle(totals, dgamma, n, 1);
+  settle(totals + (n << 3), dbeta, n, 1);
+  const share = <f32>1 / <f32>rows;
+  const share4 = f32x4.splat(share);
+  for (let row: usize = 0; row < rows; row++, dy += bytes, x += bytes, dx += bytes) {
     for (let i: usize = 0; i < vectors; i += 16) {
       const r = v128.load(rstd + i);
       const hat = f32x4.mul(f32x4.sub(v128.load(x + i), v128.load(mean + i)), r);
-      const common = f32x4.mul(w4, f32x4.add(v128.load(dbeta + i), f32x4.mul(hat, v128.load(dgamma + i))));
+      const common = f32x4.mul(share4, f32x4.add(v128.load(dbeta + i), f32x4.mul(hat, v128.load(dgamma + i))));
       v128.store(dx + i, f32x4.mul(f32x4.mul(v128.load(gamma + i), r), f32x4.sub(v128.load(dy + i), common)));
     }
     for (let i = vectors; i < bytes; i += 4) {
       const r = load<f32>(rstd + i);
       const hat = (load<f32>(x + i) - load<f32>(mean + i)) * r;
-      const common = w * (load<f32>(dbeta + i) + hat * load<f32>(dgamma + i));
+      const common = share * (load<f32>(dbeta + i) + hat * load<f32>(dgamma + i));
       store<f32>(dx + i, load<f32>(gamma + i) * r * (load<f32>(dy + i) - common));
     }
-    dy += bytes;
-    x += bytes;
-    dx += bytes;
   }
 }
