@@ -20,6 +20,22 @@ export interface Candidate<Addresses> {
   create(): Implementation<Addresses> | undefined;
 }
 
+/** The ways of other work, for work whose operands are its operands under other names. */
+export function renamed<From, To>(candidates: readonly Candidate<To>[], rename: (from: From) => To): Candidate<From>[] {
+  return candidates.map(({ method, create }) => ({
+    method,
+    create() {
+      const implementation = create();
+      if (implementation === undefined) return undefined;
+      const { scratchBytes, bind } = implementation;
+      return {
+        scratchBytes,
+        bind: (at) => bind({ ...rename(at), scratch: at.scratch, scratchBytes: at.scratchBytes }),
+      };
+    },
+  }));
+}
+
 /** The same work on a smaller shape, to measure on. */
 export interface Sample<Addresses> {
   readonly candidates: readonly Candidate<Addresses>[];

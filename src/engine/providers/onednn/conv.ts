@@ -1,12 +1,12 @@
 // The ways in which oneDNN convolves pictures and takes the gradients: its convolution primitive on pictures as they lie or
 // in blocks of channels, a convolution with mirrored weights, and matrix products where the kernel is 1×1.
 import { bytesOf } from "../../plan.ts";
-import type { ConvAddresses, ConvShape, MatmulShape, Scratch } from "../../provider.ts";
+import type { ConvAddresses, ConvShape, Scratch } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import type { Windows } from "./dialect.ts";
-import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
 import { Argument } from "./native.ts";
+import { isHeavy, isPointwise, productCandidates } from "./pointwise.ts";
 import {
   createPrimitive,
   type Freedom,
@@ -35,21 +35,25 @@ export function convKey(shape: ConvShape): string {
 
 /**
  * The ways for a shape, the best by rule first. Where measurements never found another way much faster than the primitive
- * there is only that one: forward, and most gradients of bf16.
+ * there is only that one: mostly forward, and most gradients of bf16.
  */
 export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
-  const { direction, kernelHeight, kernelWidth, types } = shape;
+  const { direction, kernelHeight, kernelWidth } = shape;
   const direct: Candidate<ConvAddresses> = {
     method: "direct",
     create: () =>
       createDirect(runtime, shape, freeWeights) ?? createDirect(runtime, shape, { ...freeWeights, type: "f32" }),
   };
-  const isF32 = Object.values(types).every((type) => type === "f32");
+  const isF32 = Object.values(shape.types).every((type) => type === "f32");
   const isStrided = shape.strideHeight > 1 || shape.strideWidth > 1;
   const hasWindow = kernelHeight > 1 || kernelWidth > 1;
-  if (direction === "forward") return [direct];
-  // Products have no sum for the bias's gradient.
-  if (isF32 && isPointwise(shape) && !shape.bias) return productCandidates(runtime, kernels, shape);
+  if (isPointwise(shape)) {
+    // Products have no sum for the bias's gradient.
+    if (isF32 && direction !== "forward" && !shape.bias) return productCandidates(runtime, kernels, shape);
+    if (!isF32 && direction !== "weights" && isHeavy(shape)) {
+      return [...productCandidates(runtime, kernels, shape), direct];
+    }
+  }
   if (direction === "input" && hasWindow && !isStrided) {
     return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
   }
@@ -79,37 +83,6 @@ export function convSample(runtime: Runtime, kernels: WasmKernels, shape: ConvSh
     ],
     place: ([x, w, y, bias]) => ({ x: x!, w: w!, y: y!, ...(shape.bias ? { bias: bias! } : {}) }),
   };
-}
-
-/** Whether the convolution is one product over all pixels. */
-function isPointwise(shape: ConvShape): boolean {
-  const { kernelHeight, kernelWidth, strideHeight, strideWidth, padTop, padLeft, groups } = shape;
-  const ones = [kernelHeight, kernelWidth, strideHeight, strideWidth, groups];
-  const isSameSize = shape.height === shape.outHeight && shape.width === shape.outWidth;
-  return ones.every((value) => value === 1) && padTop === 0 && padLeft === 0 && isSameSize;
-}
-
-/** dx = dy·wᵀ and dw = xᵀ·dy over all pixels, in f32. */
-function productCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
-  const { batch, height, width, channels, outChannels } = shape;
-  const pixels = batch * height * width;
-  const isInput = shape.direction === "input";
-  const product: MatmulShape = isInput
-    ? { m: pixels, n: channels, k: outChannels, transposeA: false, transposeB: true }
-    : { m: channels, n: outChannels, k: pixels, transposeA: true, transposeB: false };
-  const place = ({ x, w, y }: ConvAddresses): MatmulAddresses =>
-    isInput ? { a: y, b: w, c: x } : { a: x, b: y, c: w };
-  return matmulCandidates(runtime, kernels, product).map(({ method, create }) => ({
-    method,
-    create() {
-      const implementation = create();
-      if (implementation === undefined) return undefined;
-      const { scratchBytes, bind } = implementation;
-      const at = (addresses: ConvAddresses & Scratch): (() => void) =>
-        bind({ ...place(addresses), ...scratchOf(addresses) });
-      return { scratchBytes, bind: at };
-    },
-  }));
 }
 
 const scratchOf = ({ scratch, scratchBytes }: Scratch): Scratch => ({ scratch, scratchBytes });

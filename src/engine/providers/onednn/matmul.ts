@@ -3,7 +3,7 @@
 import { bytesOf } from "../../plan.ts";
 import type { MatmulShape, MatmulSpec } from "../../provider.ts";
 import { bindEpilogue, type WasmKernels } from "../wasm/provider.ts";
-import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { type Candidate, renamed, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import { Argument } from "./native.ts";
 import {
   asTheyLie,
@@ -43,15 +43,7 @@ export function matmulCandidates(
 ): Candidate<MatmulAddresses>[] {
   const turned = turn(shape);
   if (turned !== undefined) {
-    return matmulCandidates(runtime, kernels, turned).map(({ method, create }) => ({
-      method,
-      create() {
-        const implementation = create();
-        if (implementation === undefined) return undefined;
-        const { scratchBytes, bind } = implementation;
-        return { scratchBytes, bind: ({ a, b, ...rest }) => bind({ ...rest, a: b, b: a }) };
-      },
-    }));
+    return renamed(matmulCandidates(runtime, kernels, turned), ({ a, b, c }) => ({ a: b, b: a, c }));
   }
   const product = productOf(shape);
   const types = shape.types ?? F32;
@@ -121,8 +113,7 @@ export function matmulSample(runtime: Runtime, kernels: WasmKernels, shape: Matm
 
 function reduced(shape: MatmulShape): MatmulShape {
   let { m, n, k } = shape;
-  const count = (shape.batch ?? []).reduce((product, extent) => product * extent, 1);
-  while (2 * m * n * k * count > SAMPLE_FLOPS && Math.max(m, n, k) > 1) {
+  while (2 * m * n * k > SAMPLE_FLOPS && Math.max(m, n, k) > 1) {
     const longest = Math.max(m, n, k);
     if (m === longest) m = Math.ceil(m / 2);
     else if (k === longest) k = Math.ceil(k / 2);
@@ -138,10 +129,8 @@ function productOf(shape: MatmulShape): Product {
     // The library asks a distance of at least a row also of a single row's neighbour.
     rowStride: rows === 1 && columnStride === 1 ? columns : rowStride!,
   });
-  const plain = (rows: number, columns: number, transposed: boolean): number[] => [
-    ...contiguous(batch).map((stride) => stride * rows * columns),
-    ...(transposed ? [1, rows] : [columns, 1]),
-  ];
+  const plain = (rows: number, columns: number, transposed: boolean): number[] =>
+    transposed ? [1, rows] : [columns, 1];
   const { a, b, c } = strides ?? {
     a: plain(m, k, shape.transposeA),
     b: plain(k, n, shape.transposeB),
@@ -217,12 +206,11 @@ function createMatmul(
 
 function createSgemm(runtime: Runtime, kernels: WasmKernels, shape: MatmulShape): Implementation<MatmulAddresses> {
   const product = productOf(shape);
-  const rows = product.batch.reduce((count, extent) => count * extent, shape.m);
   return {
     scratchBytes: 0,
     bind(at) {
       const call = bindSgemm(runtime, product, { ...at, accumulate: shape.accumulate ?? false });
-      const epilogue = bindEpilogue({ ...shape, ...at, m: rows }, kernels.gemv);
+      const epilogue = bindEpilogue({ ...shape, ...at }, kernels.gemv);
       return sequence(epilogue === undefined ? [call] : [call, epilogue]);
     },
   };

@@ -1,0 +1,73 @@
+// Every way to convolve, whether or not a measurement would take it on this machine; the contract suite runs on those taken.
+import { describe, expect, test } from "vitest";
+import { Heap } from "../../../memory/index.ts";
+import type { ConvShape } from "../../provider.ts";
+import { checkConv } from "../contract-conv.ts";
+import { whyAbsent } from "../testing.ts";
+import type { Method } from "./choose.ts";
+import { findOneDnn } from "./library.ts";
+import { oneDnnProvider } from "./provider.ts";
+
+const square: ConvShape = {
+  direction: "forward",
+  ...{ batch: 2, height: 9, width: 8, channels: 16, outHeight: 9, outWidth: 8, outChannels: 24 },
+  ...{ kernelHeight: 3, kernelWidth: 3, strideHeight: 1, strideWidth: 1, dilationHeight: 1, dilationWidth: 1 },
+  ...{ padTop: 1, padLeft: 1, groups: 1, bias: false, types: { x: "f32", w: "f32", y: "f32" } },
+};
+const bf16 = { types: { x: "bf16", w: "bf16", y: "bf16" } } as const;
+const strided: ConvShape = { ...square, strideHeight: 2, strideWidth: 2, outHeight: 5, outWidth: 4 };
+const dilated: ConvShape = { ...square, dilationHeight: 2, dilationWidth: 2, padTop: 2, padLeft: 2 };
+const grouped: ConvShape = { ...square, groups: 2, outChannels: 32 };
+const uneven: ConvShape = { ...square, kernelHeight: 2, padTop: 0, outHeight: 8, padLeft: 0, outWidth: 6 };
+const pointwise: ConvShape = { ...square, kernelHeight: 1, kernelWidth: 1, padTop: 0, padLeft: 0 };
+/** More weights than numbers in the pictures. */
+const heavy: ConvShape = {
+  ...{ ...pointwise, ...bf16, batch: 1, height: 2, width: 3, outHeight: 2, outWidth: 3 },
+  ...{ channels: 32, outChannels: 40 },
+};
+const absent = whyAbsent("onednn");
+
+describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""}`, () => {
+  const heap = Heap.create({ maxBytes: 2 ** 24 });
+  const by = (method?: Method): ReturnType<typeof oneDnnProvider> =>
+    oneDnnProvider(heap, findOneDnn().library!, method ? { method } : { byRule: true });
+
+  test("input gradients with mirrored weights", () => {
+    for (const shape of [square, dilated, grouped, uneven, { ...square, ...bf16 }]) {
+      checkConv(heap, by("mirrored"), { ...shape, direction: "input" });
+      checkConv(heap, by("direct"), { ...shape, direction: "input" });
+    }
+  });
+
+  test("strided weight gradients on blocks of channels", () => {
+    for (const method of ["blocked", "direct"] as const) {
+      checkConv(heap, by(method), { ...strided, direction: "weights" });
+      checkConv(heap, by(method), { ...strided, direction: "weights", bias: true });
+    }
+  });
+
+  test("1×1 gradients as products", () => {
+    for (const direction of ["input", "weights"] as const) {
+      for (const method of ["sgemm", "matmul"] as const) checkConv(heap, by(method), { ...pointwise, direction });
+    }
+  });
+
+  test("1×1 convolutions of bf16 with heavy weights as products", () => {
+    for (const method of ["matmul", "packed", "direct"] as const) {
+      checkConv(heap, by(method), { ...heavy, bias: true, activation: "relu" });
+      checkConv(heap, by(method), { ...heavy, direction: "input" });
+    }
+  });
+
+  test("by rule: products where the kernel is 1×1, mirrored weights for input gradients of stride 1", () => {
+    const provider = by();
+    for (const direction of ["forward", "input", "weights"] as const) {
+      for (const shape of [pointwise, square, strided]) provider.conv.scratchBytes({ ...shape, direction });
+    }
+    expect(Object.values(provider.choices())).toEqual([
+      ...["direct", "direct", "direct"],
+      ...["sgemm", "mirrored", "direct"],
+      ...["sgemm", "direct", "direct"],
+    ]);
+  });
+});
