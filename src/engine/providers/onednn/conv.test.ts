@@ -5,6 +5,7 @@ import type { ConvShape } from "../../provider.ts";
 import { checkConv } from "../contract-conv.ts";
 import { whyAbsent } from "../testing.ts";
 import type { Method } from "./choose.ts";
+import { crashes } from "./defects.ts";
 import { findOneDnn } from "./library.ts";
 import { oneDnnProvider } from "./provider.ts";
 
@@ -50,6 +51,43 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
     for (const direction of ["input", "weights"] as const) {
       for (const method of ["sgemm", "matmul"] as const) checkConv(heap, by(method), { ...pointwise, direction });
     }
+  });
+
+  test("strided 1×1 gradients of weights as products of gathered pixels", () => {
+    const stepped: ConvShape = { ...pointwise, strideHeight: 2, strideWidth: 3, outHeight: 5, outWidth: 3 };
+    checkConv(heap, by(), { ...stepped, direction: "weights" });
+    checkConv(heap, by(), { ...stepped, ...bf16, direction: "weights" });
+  });
+
+  test("half-precision gradients in f32", () => {
+    for (const shape of [square, strided, pointwise]) {
+      checkConv(heap, by(), { ...shape, direction: "weights", types: { x: "bf16", w: "f32", y: "bf16" } });
+      checkConv(heap, by(), { ...shape, direction: "input", types: { x: "f32", w: "bf16", y: "bf16" } });
+    }
+  });
+
+  test("where the library would crash, products, also of gathered pixels", () => {
+    const { native, ...rest } = findOneDnn().library!;
+    const library = { ...rest, native: { ...native, version: "3.7.2" } };
+    const layer: ConvShape = {
+      ...{ ...pointwise, batch: 1, channels: 512, outChannels: 1024 },
+      ...{ height: 4, width: 3, strideHeight: 2, strideWidth: 2, outHeight: 2, outWidth: 2 },
+    };
+    for (const direction of ["forward", "input", "weights"] as const) {
+      const provider = oneDnnProvider(heap, library, { byRule: true });
+      checkConv(heap, provider, { ...layer, direction });
+      expect(Object.values(provider.choices())).toEqual(["sgemm"]);
+    }
+  });
+
+  test("channels for which versions from 2.7 on divide by zero", () => {
+    const layer: ConvShape = { ...pointwise, channels: 1024, outChannels: 2048 };
+    for (const version of ["2.7.0", "3.7.2"]) expect(crashes({ version }, layer)).toBe(true);
+    expect(crashes({ version: "2.6.3" }, layer)).toBe(false);
+    expect(crashes({ version: "3.7.2" }, { ...layer, channels: 2048, outChannels: 1024 })).toBe(true);
+    expect(crashes({ version: "3.7.2" }, { ...layer, channels: 2048, outChannels: 4096, groups: 2 })).toBe(true);
+    expect(crashes({ version: "3.7.2" }, { ...layer, outChannels: 2000 })).toBe(false);
+    expect(crashes({ version: "3.7.2" }, { ...layer, kernelHeight: 3 })).toBe(false);
   });
 
   test("1×1 convolutions of bf16 with heavy weights as products", () => {

@@ -4,9 +4,10 @@ import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, Scratch } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { crashes, isWrong } from "./defects.ts";
 import type { Windows } from "./dialect.ts";
 import { Argument } from "./native.ts";
-import { isHeavy, isPointwise, productCandidates } from "./pointwise.ts";
+import { excelsAsProduct, productCandidates, suitsProducts } from "./pointwise.ts";
 import {
   createPrimitive,
   type Freedom,
@@ -33,10 +34,7 @@ export function convKey(shape: ConvShape): string {
   return `conv ${shape.direction} ${x} ${w} ${y} ${rest} ${kinds}${bias ? " bias" : ""} ${activation}`.trimEnd();
 }
 
-/**
- * The ways for a shape, the best by rule first. Where measurements never found another way much faster than the primitive
- * there is only that one: mostly forward, and most gradients of bf16.
- */
+/** The ways for a shape, the best by rule first; only those of which one is at times much faster than the other. */
 export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
   const { direction, kernelHeight, kernelWidth } = shape;
   const direct: Candidate<ConvAddresses> = {
@@ -47,12 +45,8 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
   const isF32 = Object.values(shape.types).every((type) => type === "f32");
   const isStrided = shape.strideHeight > 1 || shape.strideWidth > 1;
   const hasWindow = kernelHeight > 1 || kernelWidth > 1;
-  if (isPointwise(shape)) {
-    // Products have no sum for the bias's gradient.
-    if (isF32 && direction !== "forward" && !shape.bias) return productCandidates(runtime, kernels, shape);
-    if (!isF32 && direction !== "weights" && isHeavy(shape)) {
-      return [...productCandidates(runtime, kernels, shape), direct];
-    }
+  if (suitsProducts(shape) && (excelsAsProduct(shape) || crashes(runtime.library.native, shape))) {
+    return productCandidates(runtime, kernels, shape);
   }
   if (direction === "input" && hasWindow && !isStrided) {
     return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
@@ -143,18 +137,27 @@ function createDirect(
   const { library } = runtime;
   const { direction } = shape;
   const { x, w, y } = operands;
+  if (crashes(library.native, shape)) return undefined;
   const biasArgument = direction === "forward" ? Argument.bias : Argument.biasGradient;
   const bias: Operand = {
     ...{ argument: biasArgument, type: "f32", written: direction === "weights" },
     ...{ dims: [shape.outChannels], strides: [1] },
   };
+  const type = direction === "weights" ? x.type : w.type;
+  const forward = [
+    { ...x, type },
+    { ...w, type },
+  ];
   const primitive = createPrimitive(
     library,
     (attributes) =>
-      withDescriptors(library, [x, w, y, bias], freedom, (dx, dw, dy, db) =>
+      withDescriptors(library, [x, w, y, bias, ...forward], freedom, (dx, dw, dy, db, fx, fw) =>
         library.dialect.convolution(
           library.engine,
-          { ...windowsOf(shape), direction, x: dx!, w: dw!, y: dy!, bias: shape.bias ? db! : null },
+          {
+            ...{ ...windowsOf(shape), direction, x: dx!, w: dw!, y: dy!, bias: shape.bias ? db! : null },
+            forward: direction === "forward" ? { x: dx!, w: dw! } : { x: fx!, w: fw! },
+          },
           attributes,
         ),
       ),
@@ -176,24 +179,6 @@ function createDirect(
         ...scratchOf(at),
       }),
   };
-}
-
-/**
- * Code that gives wrong results. oneDNN 3.7 reads pairs of bf16 channels, also where the last has no partner; 2.6 leaves the
- * gradient of bf16 weights unwritten in columns of the kernel that never meet the picture.
- */
-function isWrong(implementation: string, shape: ConvShape): boolean {
-  const { direction, channels, groups } = shape;
-  if (direction === "weights") return implementation.includes("bf16") && hasIdleColumns(shape);
-  return direction === "forward" && implementation.startsWith("jit_bf16:") && (channels / groups) % 2 === 1;
-}
-
-/** Whether a column of the kernel lies on padding wherever the window stands. */
-function hasIdleColumns({ width, outWidth, kernelWidth, strideWidth, dilationWidth, padLeft }: ConvShape): boolean {
-  return Array.from({ length: kernelWidth }, (_, column) => column * dilationWidth - padLeft).some((shift) => {
-    const first = Math.max(0, Math.ceil(-shift / strideWidth));
-    return first >= outWidth || first * strideWidth + shift >= width;
-  });
 }
 
 /**

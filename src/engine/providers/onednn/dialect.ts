@@ -18,6 +18,8 @@ export interface Convolution extends Windows {
   readonly w: Descriptor;
   readonly bias: Descriptor | null;
   readonly y: Descriptor;
+  /** Operands of the forward convolution of which this is a gradient: of the types that go in, not those that come out. */
+  readonly forward: { readonly x: Descriptor; readonly w: Descriptor };
 }
 
 export interface Pooling extends Windows {

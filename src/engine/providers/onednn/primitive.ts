@@ -58,6 +58,16 @@ export interface PostOps {
 const EXEC_ARG_BYTES = 16;
 const ALIGNMENT = 64;
 
+/** What `make` makes, or undefined where the library has no code for it. */
+export function ifOffered<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof OneDnnError) return undefined;
+    throw error;
+  }
+}
+
 /**
  * The primitive whose descriptor `describe` makes, or undefined where the library has none or only code that is not fit for
  * use: reference code (hundreds of times slower), or what `isFit` refuses by its name, e.g. "brgconv:avx512_core".
@@ -77,7 +87,8 @@ export function createPrimitive(
       native.setPostOps(attributes, postOps);
       native.call("dnnl_post_ops_destroy", ["void*"], postOps);
     }
-    const descriptor = describe(attributes);
+    const descriptor = ifOffered(() => describe(attributes));
+    if (descriptor === undefined) return undefined;
     const implementation = native.implementation(descriptor);
     if (implementation.startsWith("ref") || !isFit(implementation)) {
       native.call("dnnl_primitive_desc_destroy", ["void*"], descriptor);
@@ -85,9 +96,6 @@ export function createPrimitive(
     }
     const scratchBytes = native.byteLength(native.memoryDescriptor(descriptor, Argument.scratchpad));
     return { primitive: native.createPrimitive(descriptor), descriptor, scratchBytes };
-  } catch (error) {
-    if (error instanceof OneDnnError) return undefined;
-    throw error;
   } finally {
     native.call("dnnl_primitive_attr_destroy", ["void*"], attributes);
   }
@@ -119,16 +127,13 @@ export function withReorders(
   primitive: Primitive,
   operands: readonly Operand[],
 ): Implementation<{ arguments: ArgumentAddresses }> | undefined {
-  try {
+  return ifOffered(() => {
     const reordered = operands.flatMap((operand) => {
       const reorder = createReorder(runtime.library, primitive, operand);
       return reorder === undefined ? [] : [{ ...operand, ...reorder }];
     });
     return reordering(runtime, primitive, reordered);
-  } catch (error) {
-    if (error instanceof OneDnnError) return undefined;
-    throw error;
-  }
+  });
 }
 
 interface Reordered extends Operand {
@@ -173,23 +178,28 @@ function reordering(
 
 /** The way between the operand as it lies and as the primitive wants it, or undefined where both are the same. */
 function createReorder(
-  { native, dialect, engine }: OneDnn,
+  library: OneDnn,
   { descriptor }: Primitive,
-  { argument, dims, type, strides, written }: Operand,
+  operand: Operand,
 ): Pick<Reordered, "reorder" | "packedBytes"> | undefined {
-  const packed = native.memoryDescriptor(descriptor, argument);
-  const plain = dialect.memory(dims, type, strides);
+  const { native } = library;
+  const packed = native.memoryDescriptor(descriptor, operand.argument);
+  return withDescriptors(library, [operand], asTheyLie, (plain) => {
+    if (native.equal(plain!, packed)) return undefined;
+    const reorder = operand.written ? reorderBetween(library, packed, plain!) : reorderBetween(library, plain!, packed);
+    return { reorder, packedBytes: native.byteLength(packed) };
+  });
+}
+
+/** Copies numbers from one order in memory to another. @throws OneDnnError where the library has no code for it. */
+export function reorderBetween({ native, engine }: OneDnn, from: Descriptor, to: Descriptor): Primitive {
   const attributes = native.createAttributes();
   try {
-    if (native.equal(plain, packed)) return undefined;
-    const [from, to] = written ? [packed, plain] : [plain, packed];
     const types = ["void*", "void*", "void*", "void*", "void*"];
-    const made = native.create("dnnl_reorder_primitive_desc_create", types, from, engine, to, engine, attributes);
-    const scratchBytes = native.byteLength(native.memoryDescriptor(made, Argument.scratchpad));
-    const reorder = { primitive: native.createPrimitive(made), descriptor: made, scratchBytes };
-    return { reorder, packedBytes: native.byteLength(packed) };
+    const descriptor = native.create("dnnl_reorder_primitive_desc_create", types, from, engine, to, engine, attributes);
+    const scratchBytes = native.byteLength(native.memoryDescriptor(descriptor, Argument.scratchpad));
+    return { primitive: native.createPrimitive(descriptor), descriptor, scratchBytes };
   } finally {
-    dialect.release(plain);
     native.call("dnnl_primitive_attr_destroy", ["void*"], attributes);
   }
 }

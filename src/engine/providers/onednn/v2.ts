@@ -40,7 +40,13 @@ export function dialectV2(native: Native): Dialect {
   const convolutionForward = (engine: Handle, op: Convolution, attributes: Handle | null): Handle =>
     make(
       ...([engine, attributes, null, "dilated_convolution_forward", ["int", "int", ...pointers(8)]] as const),
-      ...[Propagation.training, Algorithm.convolutionDirect, op.x, op.w, op.direction === "forward" ? op.bias : null],
+      ...[
+        Propagation.training,
+        Algorithm.convolutionDirect,
+        op.forward.x,
+        op.forward.w,
+        op.direction === "forward" ? op.bias : null,
+      ],
       ...[op.y, ...[op.strides, op.gaps, op.before, op.after].map(dimensions)],
     );
   const poolingForward = (engine: Handle, op: Pooling, attributes: Handle | null): Handle =>

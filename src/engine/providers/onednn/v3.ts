@@ -25,7 +25,13 @@ export function dialectV3(native: Native): Dialect {
   const convolutionForward = (engine: Handle, op: Convolution, attributes: Handle | null): Handle =>
     make(
       ...(["convolution_forward", ["void*", "int", "int", ...pointers(9)], engine] as const),
-      ...[Propagation.training, Algorithm.convolutionDirect, op.x, op.w, op.direction === "forward" ? op.bias : null],
+      ...[
+        Propagation.training,
+        Algorithm.convolutionDirect,
+        op.forward.x,
+        op.forward.w,
+        op.direction === "forward" ? op.bias : null,
+      ],
       ...[op.y, ...[op.strides, op.gaps, op.before, op.after].map(dimensions), attributes],
     );
   const poolingForward = (engine: Handle, op: Pooling, attributes: Handle | null): Handle =>
