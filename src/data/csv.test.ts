@@ -254,6 +254,14 @@ describe("bad CSV lines", () => {
     expect(lines[0]!.problem).toContain("not closed");
   });
 
+  it("looks for a closing quote no further than the text, whatever lies behind it", async () => {
+    const untouched = Heap.create({ maxBytes: 2 ** 24 });
+    const dataset = csv(fileOf('l,x,c\n"'), { schema, multiline: true });
+    const bad: BadLine[] = [];
+    expect(await decodeAll(untouched, dataset, { badLines: bad })).toEqual([]);
+    expect(bad.map((line) => line.problem)).toEqual([expect.stringContaining("not closed")]);
+  });
+
   it.each(["2001-02-29", "2001-13-01", "2001-01-01T24:00", "2001-01-01Tx", "2001-01-01 10:00+25:00"])(
     "refuses the time %s",
     async (time) => {

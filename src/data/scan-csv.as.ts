@@ -35,8 +35,8 @@ let sawEscape: bool = false;
 /** The quote that closes a field whose text starts at `p`; 0 where there is none before `end` or, unless fields may hold line breaks, before the end of the line. */
 function closingQuote(p: usize, end: usize, quote: u32, multiline: bool): usize {
   sawEscape = false;
-  p = nextStop(p, quotes);
   while (p < end) {
+    p = nextStop(p, quotes);
     if (<u32>load<u8>(p) == quote) {
       if (<u32>load<u8>(p, 1) != quote) return p;
       sawEscape = true;
@@ -45,7 +45,6 @@ function closingQuote(p: usize, end: usize, quote: u32, multiline: bool): usize 
       if (!multiline) return 0;
       p++;
     }
-    p = nextStop(p, quotes);
   }
   return 0;
 }
