@@ -1,4 +1,5 @@
 // Passes: program in, equivalent program out.
+export { absorbTransposes } from "./absorb-transposes.ts";
 export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 export { eliminateDeadCode } from "./dead-code.ts";
 export { foldConstants } from "./fold-constants.ts";

@@ -2,6 +2,7 @@
 import type { Program } from "../program/ir.ts";
 import { print, summarize } from "../program/print.ts";
 import { hoistUpdates, sinkUpdates } from "../program/schedule.ts";
+import { absorbTransposes } from "./absorb-transposes.ts";
 import { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
@@ -16,6 +17,7 @@ export type Pass = (program: Program) => Program;
 
 const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["updates last", sinkUpdates],
+  ["transposes", absorbTransposes],
   ["dead code", eliminateDeadCode],
   ["constants", foldConstants],
   ["common subexpressions", eliminateCommonSubexpressions],

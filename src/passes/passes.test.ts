@@ -15,6 +15,7 @@ import { checkPlan } from "../program/testing-plan.ts";
 import { type TraceContext, trace } from "../program/trace.ts";
 import { verify } from "../program/verify.ts";
 import {
+  absorbTransposes,
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants,
@@ -28,6 +29,7 @@ import {
 import { type Effects, effectsOf, randomProgram } from "./testing.ts";
 
 const passes = {
+  absorbTransposes,
   simplifyMatmul,
   eliminateDeadCode,
   eliminateCommonSubexpressions,
