@@ -39,20 +39,18 @@ for (const name of multipliers) {
   const absent = whyAbsent(name);
   describe.skipIf(absent)(`${name}${absent ? ` (skipped: ${absent})` : ""}`, () => {
     const heap = Heap.create({ maxBytes: 2 ** 26 });
-    const provider = (): ReturnType<typeof contender> => contender(heap, name);
+    const subject = contender(heap, name);
 
     test("small and odd shapes, all layouts and epilogues", () => {
-      const subject = provider();
       fc.assert(
         fc.property(cases(fc.integer({ min: 1, max: 40 })), (matmul) => {
           checkMatmul(heap, subject, matmul);
         }),
-        { numRuns: 150 },
+        { numRuns: 100 },
       );
     });
 
     test("vectors", () => {
-      const subject = provider();
       const length = fc.constantFrom(1, 1, 2, 3, 4, 5, 17, 64, 131);
       fc.assert(
         fc.property(cases(length), (matmul) => {
@@ -64,22 +62,22 @@ for (const name of multipliers) {
 
     test("nothing to contract gives act(bias), or leaves the sum", () => {
       for (const epilogue of [{}, { bias: true, activation: "sigmoid" as const }, { accumulate: true }]) {
-        for (const layout of layouts) checkMatmul(heap, provider(), { m: 5, n: 9, k: 0, ...layout, ...epilogue });
+        for (const layout of layouts) checkMatmul(heap, subject, { m: 5, n: 9, k: 0, ...layout, ...epilogue });
       }
     });
 
     test("the layers of a click model", () => {
-      for (const layer of layers) checkMatmul(heap, provider(), layer);
+      for (const layer of layers) checkMatmul(heap, subject, layer);
     });
 
-    test("three threads at once get what one gets", async () => {
+    // The measured choice may differ between threads; each way alone must not.
+    test.skipIf(name === "onednn")("two threads at once get what one gets", async () => {
       const tasks = layers.map((layer, seed) => ({ ...layer, m: Math.min(layer.m, 8), seed }));
-      const alone = tasks.map((task) => checkMatmul(heap, provider(), task));
+      const alone = tasks.map((task) => checkMatmul(heap, subject, task));
       const together = await Promise.all(
-        Array.from({ length: 3 }, () => inThread({ memory: heap.memory, contender: name, cases: tasks })),
+        Array.from({ length: 2 }, () => inThread({ memory: heap.memory, contender: name, cases: tasks })),
       );
-      // The measured choice may differ between threads; each way alone must not.
-      if (name !== "onednn") for (const results of together) expect(results).toEqual(alone);
+      for (const results of together) expect(results).toEqual(alone);
     });
 
     test.each([
@@ -89,17 +87,16 @@ for (const name of multipliers) {
     ])("addresses above %s", (_, from, maxBytes) => {
       const large = Heap.create({ maxBytes });
       large.alloc(from);
-      const [subject, low] = [contender(large, name), provider()];
+      const there = contender(large, name);
       expect(large.alloc(64)).toBeGreaterThan(from);
       for (const layer of layers) {
         const few = { ...layer, m: Math.min(layer.m, 8) };
-        const bits = checkMatmul(large, subject, few);
-        if (name !== "onednn") expect(bits).toEqual(checkMatmul(heap, low, few));
+        const bits = checkMatmul(large, there, few);
+        if (name !== "onednn") expect(bits).toEqual(checkMatmul(heap, subject, few));
       }
     });
 
     test("refuses what it cannot compute, with the reason", () => {
-      const subject = provider();
       const spec = { ...shapeOf({ m: 8, n: 8, k: 8 }), a: 64, b: 320, c: 576, scratch: 1024, scratchBytes: 2 ** 20 };
       expect(() => subject.scratchBytes({ ...spec, m: 0 })).toThrow(/m is 0/);
       expect(() => subject.matmul({ ...spec, k: 1.5 })).toThrow(/k is 1.5/);

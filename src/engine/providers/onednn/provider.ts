@@ -2,11 +2,20 @@
 import koffi from "koffi";
 import { type Heap, instantiate } from "../../../memory/index.ts";
 import type { FloatType } from "../../plan.ts";
-import type { MatmulShape, PoolAddresses, PoolShape, Provider, Scratch, Work } from "../../provider.ts";
+import type {
+  ConvAddresses,
+  ConvShape,
+  MatmulShape,
+  PoolAddresses,
+  PoolShape,
+  Provider,
+  Scratch,
+  Work,
+} from "../../provider.ts";
 import { checkShape, checkSpec } from "../spec.ts";
 import { checked, convDemands, normDemands, poolDemands } from "../spec-work.ts";
 import { batchScratchBytes, bindBatch, type DenseProduct } from "../wasm/batch.ts";
-import { wasmConv } from "../wasm/conv.ts";
+import { onF32Copies } from "../wasm/conv.ts";
 import { wasmKernels, wasmProvider } from "../wasm/provider.ts";
 import { type Candidate, type Choices, Chooser, type ChooserOptions } from "./choose.ts";
 import { convCandidates, convKey, convSample } from "./conv.ts";
@@ -29,12 +38,11 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
   const runtime: Runtime = { library, heap, base: koffi.address(heap.u8(0, 64)) };
   const chooser = new Chooser(heap, options);
 
-  /** oneDNN 2 and 3 turn f16 into f32 element by element: f32 copies by WASM around a product of theirs are faster. */
+  /** oneDNN 2 and 3 turn f16 into f32 element by element: f32 copies by WASM around work of theirs are faster. */
   const dense: DenseProduct = {
     scratchBytes: (shape) => matmulFor(shape).scratchBytes,
     bind: (spec) => matmulFor(spec).bind(spec),
   };
-  const convByCopies = wasmConv(heap, dense, kernels.grouped);
   const matmulFor = (shape: MatmulShape): Implementation<MatmulAddresses> => {
     if (hasF16(shape.types)) {
       const bind: Implementation<MatmulAddresses>["bind"] = (at) => bindBatch(heap, { ...shape, ...at }, dense);
@@ -59,6 +67,11 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
     checkShape(shape);
     return matmulFor(shape).scratchBytes;
   };
+  const convFor = (shape: ConvShape): Implementation<ConvAddresses> =>
+    chooser.choose(convKey(shape), [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)], () =>
+      convSample(runtime, kernels, shape),
+    );
+  const convByCopies = onF32Copies(heap, work(convFor));
   const poolFor = (shape: PoolShape, places: boolean): Implementation<PoolAddresses> =>
     chooser.only(poolKey(shape, places), [
       { method: "direct", create: () => createPooling(runtime, shape, places) },
@@ -74,15 +87,7 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
     },
     conv: checked(
       convDemands,
-      work((shape) =>
-        hasF16(shape.types)
-          ? fallback(convByCopies, shape).create()!
-          : chooser.choose(
-              convKey(shape),
-              [...convCandidates(runtime, kernels, shape), fallback(wasm.conv, shape)],
-              () => convSample(runtime, kernels, shape),
-            ),
-      ),
+      work((shape) => (hasF16(shape.types) ? fallback(convByCopies, shape).create()! : convFor(shape))),
     ),
     pool: checked(poolDemands, {
       // Inference may leave out the places, which the shape does not tell.
