@@ -104,7 +104,8 @@ export interface TensorColumn {
 
 /**
  * Rows in memory, copied once to where all readers see them. Columns keep their names, types (f32, i32, u32, u8) and
- * shapes; models of a task want one called `label`.
+ * shapes; models of a task want one called `label`. A column `weight` f32 weighs the rows [rows], or their labels
+ * [rows, ..], in losses and metrics.
  * @throws TypeError when columns differ in their number of rows, or data does not fill its shape
  * @example data.tensors({ image: { data: pixels, shape: [60000, 28, 28, 1] }, label: { data: digits, shape: [60000] } })
  */
@@ -119,7 +120,11 @@ export function tensors(columns: Readonly<Record<string, TensorColumn>>, options
     rows,
     columns: entries.map(([name, { data, shape }]) => {
       const size = shape.reduce((a, b) => a * b, 1);
-      if (name === "weight") throw new TypeError('data.tensors: "weight" is the name of the column that marks padding');
+      if (name === "weight" && !(data instanceof Float32Array)) {
+        throw new TypeError(
+          "data.tensors: weights are a Float32Array, of shape [rows] or, one for each label, [rows, ..]",
+        );
+      }
       if (data.length !== size) {
         throw new TypeError(`data.tensors: column ${name} has ${data.length} numbers, its shape is [${shape}]`);
       }

@@ -18,6 +18,8 @@ export interface BatchLayout {
   readonly columns: readonly BatchColumn[];
   /** Bytes of a slot; a multiple of 64. */
   readonly bytes: number;
+  /** Present where the data has a column `weight` of its own, [batch] or [batch, ..]; else a row weighs 1. */
+  readonly weighted?: true;
 }
 
 /** What a dataset yields a row, beside `label` and `weight`. */
@@ -51,9 +53,10 @@ export interface RowColumn {
   readonly shape: readonly number[];
 }
 
-/** Columns one after the other, `weight` f32 [B] after the first. */
+/** Columns one after the other, `weight` f32 [B] after the first unless it is among them. */
 export function layoutOf(batch: number, rows: readonly RowColumn[]): BatchLayout {
   const columns: BatchColumn[] = [];
+  const weighted = rows.some(({ name }) => name === "weight");
   let offset = 0;
   const add = ({ name, dtype, shape }: RowColumn): void => {
     const width = shape.reduce((a, b) => a * b, 1);
@@ -62,9 +65,9 @@ export function layoutOf(batch: number, rows: readonly RowColumn[]): BatchLayout
   };
   for (const [i, column] of rows.entries()) {
     add(column);
-    if (i === 0) add({ name: "weight", dtype: "f32", shape: [] });
+    if (i === 0 && !weighted) add({ name: "weight", dtype: "f32", shape: [] });
   }
-  return { batch, columns, bytes: offset };
+  return { batch, columns, bytes: offset, ...(weighted ? { weighted } : {}) };
 }
 
 /** @throws when the layout has no such column. */

@@ -108,6 +108,12 @@ export class BatchQueue {
     return this.#header(ROWS);
   }
 
+  /** What these rows weigh together: their number unless the data has weights. */
+  get weight(): number {
+    if (this.#current < 0) throw new Error("no batch is taken; call next() first");
+    return this.#rings.weight(this.#current);
+  }
+
   /** Number of the current batch in the order in which batches of the epoch were published. */
   get sequence(): number {
     return this.#header(SLOT_SEQUENCE) >>> 0;

@@ -3,7 +3,7 @@ import type { Heap } from "../memory/index.ts";
 import { BadLineError, type Decoder, type NewDecoder } from "./decoder.ts";
 import { type BadLine, DataError } from "./errors.ts";
 import type { DataFile } from "./files.ts";
-import { padRows } from "./padding.ts";
+import { padRows, weigher } from "./padding.ts";
 import {
   COMMAND,
   FAILED,
@@ -61,6 +61,7 @@ export class Reader {
   readonly #report: (line: string) => void;
   readonly #badLines: { file: DataFile; line: BadLine }[] = [];
   readonly #window: ShuffleWindow | undefined;
+  readonly #weightOf: (address: number, rows: number) => number;
   #unit: FileRange | undefined;
   #bytesBefore = 0;
 
@@ -74,6 +75,7 @@ export class Reader {
     this.#window = work.shuffle === undefined ? undefined : new ShuffleWindow(heap, layout, work.shuffle.rows);
     this.#decoder = newDecoder(heap, work.spec, this.#window?.layout ?? layout, (line) => this.#onBadLine(line));
     this.#heap = heap;
+    this.#weightOf = weigher(heap, layout);
   }
 
   /** Reads until no work is left or the pipeline stops. */
@@ -199,8 +201,14 @@ export class Reader {
       Atomics.notify(words, FREED);
       return;
     }
-    padRows(this.#heap, handle.layout, this.#rings.address(slot), rows);
+    const address = this.#rings.address(slot);
+    padRows(this.#heap, handle.layout, address, rows);
     header[ROWS] = rows;
+    const weight = this.#weightOf(address, rows);
+    if (Number.isNaN(weight)) {
+      throw new DataError('column "weight" has a number below 0 or one that is not finite', this.#work.files[0]!.path);
+    }
+    this.#rings.setWeight(slot, weight);
     header[SLOT_SEQUENCE] = Atomics.add(words, SEQUENCE, 1);
     Atomics.store(header, STATE, READY);
     this.#rings.wake(Math.floor(slot / handle.slots));

@@ -70,6 +70,8 @@ export const STATE = 0;
 export const SLOT_SEQUENCE = 1;
 export const ROWS = 2;
 export const RANGES = 3;
+/** Where in the header line the weight of the rows stands, as float64: bytes from its start. */
+const WEIGHT_BYTE = 16;
 const RANGE_FIELDS = 3;
 
 const controlBytes = (handle: Pick<PipelineHandle, "trainers" | "readers">): number =>
@@ -85,6 +87,7 @@ export class Rings {
   readonly #heap: Heap;
   readonly #stride: number;
   readonly #headers: Int32Array[];
+  readonly #weights: Float64Array[];
 
   constructor(heap: Heap, handle: PipelineHandle) {
     this.handle = handle;
@@ -94,6 +97,8 @@ export class Rings {
     this.words = heap.i32(handle.control, words);
     this.#readers = heap.f64(handle.control + 4 * words, READER_FIELDS * handle.readers);
     const count = handle.trainers * handle.slots;
+    const weightOf = (slot: number): number => this.address(slot) - HEADER_BYTES + WEIGHT_BYTE;
+    this.#weights = Array.from({ length: count }, (_, slot) => heap.f64(weightOf(slot), 1));
     this.#headers = Array.from({ length: count }, (_, slot) => heap.i32(this.address(slot) - HEADER_BYTES, 16));
   }
 
@@ -127,6 +132,15 @@ export class Rings {
   /** The float64 fields of one reader. */
   reader(index: number): Float64Array {
     return this.#readers.subarray(READER_FIELDS * index, READER_FIELDS * (index + 1));
+  }
+
+  /** What the rows of a slot weigh together. */
+  weight(slot: number): number {
+    return this.#weights[slot]![0]!;
+  }
+
+  setWeight(slot: number, weight: number): void {
+    this.#weights[slot]![0] = weight;
   }
 
   /** The ranges that the rows of a slot came from. */

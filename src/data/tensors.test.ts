@@ -115,6 +115,31 @@ describe("data.tensors", () => {
     expect(labelsOf([...before.batches, ...after.batches])).toEqual(labelsOf(whole.batches));
   });
 
+  test("weights of the data stand for themselves, padding weighs nothing", async () => {
+    const weight = { data: Float32Array.from({ length: rows * 2 }, (_, i) => i % 3), shape: [rows, 2] };
+    const weighted = tensors({ ...columns, weight }, { batch: 8 });
+    expect(weighted.layout.weighted).toBe(true);
+    const pipeline = await openPipeline(heap, weighted);
+    const queue = BatchQueue.attach(heap, pipeline.handle, 0);
+    const { offset } = weighted.layout.columns.find(({ name }) => name === "weight")!;
+    const weights: number[] = [];
+    for (let slot = await queue.nextAsync(); slot > 0; slot = await queue.nextAsync()) {
+      const own = [...heap.f32(slot + offset, 16)];
+      expect(queue.weight).toBe(own.reduce((sum, w) => sum + w, 0));
+      weights.push(...own);
+      queue.release();
+    }
+    await pipeline.close();
+    expect(weights).toEqual([...weight.data, 0, 0]);
+  });
+
+  test("weights below 0 are refused", async () => {
+    const weight = { data: new Float32Array(rows).fill(-1), shape: [rows] };
+    const pipeline = await openPipeline(heap, tensors({ ...columns, weight }, { batch: 8 }));
+    await expect(pipeline.finished).rejects.toThrow(/"weight" has a number below 0/);
+    await pipeline.close();
+  });
+
   test("refuses what does not fit together", () => {
     const [label] = [columns.label];
     expect(() => tensors({})).toThrow(/at least one column/);
@@ -122,7 +147,7 @@ describe("data.tensors", () => {
       /x has 4 rows, label has 23/,
     );
     expect(() => tensors({ label: { ...label, shape: [22] } })).toThrow(/label has 23 numbers, its shape is \[22\]/);
-    expect(() => tensors({ weight: columns.x })).toThrow(/"weight" is the name/);
+    expect(() => tensors({ weight: columns.label })).toThrow(/weights are a Float32Array/);
     expect(() => tensors({ label }, { batch: 0 })).toThrow(/data.tensors/);
   });
 });

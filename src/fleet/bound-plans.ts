@@ -90,13 +90,15 @@ export function columnClearer(bound: Bound, columns: TrainRequest["columns"]): (
 /** Adds what a plan's outputs say of a batch to statistics, as the model's task wants. */
 export function recorderOf(bound: Bound, stats: StatsRecorder, batch: number): () => void {
   const { inputs, outputs } = bound.prepared.plan;
-  const weights = inputs.weight === undefined ? 0 : address(bound, "inputs", "weight");
+  const given = inputs.weight === undefined ? 0 : address(bound, "inputs", "weight");
   if (outputs.logits !== undefined) {
     const logits = address(bound, "outputs", "logits");
     const labels = address(bound, "inputs", "label");
-    return () => stats.record(logits, labels, weights, 0, batch);
+    return () => stats.record(logits, labels, given, 0, batch);
   }
   const losses = address(bound, "outputs", "losses");
-  const scores = address(bound, "outputs", "scores");
-  return () => stats.recordLoss(losses, scores, weights, batch);
+  const weights = outputs.weights === undefined ? given : address(bound, "outputs", "weights");
+  const measures = outputs.measures === undefined ? 0 : address(bound, "outputs", "measures");
+  const count = outputs.measures?.shape[1] ?? 0;
+  return () => stats.recordLoss(losses, measures, count, weights, batch);
 }

@@ -1,26 +1,30 @@
-// The words of the heap that all threads of a run share: the step counter, the barrier of mode `sync` and the number of
-// rows that each thread brings to a step.
+// The words of the heap that all threads of a run share: the step counter, the barrier of mode `sync` and what each thread
+// brings to a step: the number of rows and what they weigh.
 import { Barrier, type Heap } from "../memory/index.ts";
 
 const STEP_WORD = 0;
 const BARRIER_WORD = 16;
-const ROWS_WORD = 32;
+const WEIGHTS_WORD = 32;
+/** Words a thread: its weight as float64, then, after all threads' weights, its rows. */
+const WORDS_A_THREAD = 3;
 
 export class Control {
   readonly address: number;
   readonly #heap: Heap;
   readonly #words: Int32Array;
+  readonly #weights: Float64Array;
   readonly #threads: number;
 
   private constructor(heap: Heap, address: number, threads: number) {
     this.address = address;
     this.#heap = heap;
     this.#threads = threads;
-    this.#words = heap.i32(address, ROWS_WORD + threads);
+    this.#words = heap.i32(address, WEIGHTS_WORD + WORDS_A_THREAD * threads);
+    this.#weights = heap.f64(address + 4 * WEIGHTS_WORD, threads);
   }
 
   static create(heap: Heap, threads: number): Control {
-    return new Control(heap, heap.alloc(4 * (ROWS_WORD + threads)), threads);
+    return new Control(heap, heap.alloc(4 * (WEIGHTS_WORD + WORDS_A_THREAD * threads)), threads);
   }
 
   static attach(heap: Heap, address: number, threads: number): Control {
@@ -54,15 +58,29 @@ export class Control {
     this.barrier().stop();
   }
 
-  /** Says how many rows this thread brings to the coming step; read by the others after a barrier. */
-  setRows(thread: number, rows: number): void {
-    Atomics.store(this.#words, ROWS_WORD + thread, rows);
+  /** Says how many rows of which weight this thread brings to the coming step; read by the others after a barrier. */
+  bring(thread: number, rows: number, weight: number): void {
+    this.#weights[thread] = weight;
+    Atomics.store(this.#words, this.#rowsWord(thread), rows);
   }
 
   /** Rows of the union batch. */
   totalRows(): number {
     let total = 0;
-    for (let thread = 0; thread < this.#threads; thread++) total += Atomics.load(this.#words, ROWS_WORD + thread);
+    for (let thread = 0; thread < this.#threads; thread++) {
+      total += Atomics.load(this.#words, this.#rowsWord(thread));
+    }
     return total;
+  }
+
+  /** What these rows weigh together. */
+  totalWeight(): number {
+    let total = 0;
+    for (let thread = 0; thread < this.#threads; thread++) total += this.#weights[thread]!;
+    return total;
+  }
+
+  #rowsWord(thread: number): number {
+    return WEIGHTS_WORD + 2 * this.#threads + thread;
   }
 }

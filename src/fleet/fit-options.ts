@@ -7,8 +7,10 @@ import type { Metrics } from "./tasks.ts";
 import type { Weights } from "./weights.ts";
 
 export interface EarlyStop {
-  /** What must improve; default "auc" of binary classifiers, else "loss". */
-  readonly metric?: "auc" | "loss" | "accuracy";
+  /** What must improve: a field of the metrics or a measure of the model; default "auc" of binary classifiers, else "loss". */
+  readonly metric?: string;
+  /** Which way is better; default "lower" of losses and errors, else "higher". */
+  readonly better?: "lower" | "higher";
   /** Evaluations without improvement before training stops; default 1. */
   readonly patience?: number;
   /** The least change that counts; default 0. */
@@ -67,7 +69,8 @@ const optionsSchema = z.strictObject({
   evaluateEvery: z.number().positive().optional(),
   earlyStop: z
     .strictObject({
-      metric: z.enum(["auc", "loss", "accuracy"]).optional(),
+      metric: z.string().optional(),
+      better: z.enum(["lower", "higher"]).optional(),
       patience: z.int().positive().optional(),
       minDelta: z.number().nonnegative().optional(),
     })

@@ -1,7 +1,7 @@
 // The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
 // statistics now and then, and has them pause for evaluations, checkpoints and the end.
 import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
-import { type WindowReader, WindowStats } from "../metrics/index.ts";
+import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
 import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
 import { Control } from "./control.ts";
@@ -210,7 +210,6 @@ class FitLoop {
   #record(pipeline: Pipeline, start: TrainingState & { readonly at: number }): void {
     const trainer = this.#trainer;
     const before = trainer.state;
-    const task = taskOf(trainer.model);
     const window = this.#window.read();
     const seconds = start.seconds + (performance.now() - start.at) / 1000;
     const samples = before.samples + window.samples + window.nonFinite;
@@ -229,8 +228,7 @@ class FitLoop {
       seconds,
       samplesPerSecond: (samples - this.#recorded.samples) / Math.max(1e-9, seconds - this.#recorded.seconds),
       loss: window.loss,
-      ...(Number.isNaN(window.auc) ? {} : { auc: window.auc }),
-      ...(task === "classification" ? { accuracy: taskMetrics(task, window).accuracy } : {}),
+      ...this.#shown(window),
       learningRate: learningRateAt(trainer.optimizers.default.lr, trainer.state.step),
       epoch: before.epoch,
     };
@@ -246,7 +244,19 @@ class FitLoop {
       loss: record.loss,
       ...(record.auc === undefined ? {} : { auc: record.auc }),
       ...(record.accuracy === undefined ? {} : { accuracy: record.accuracy }),
+      ...(record.measures === undefined ? {} : { measures: record.measures }),
     });
+  }
+
+  /** What a record of training says beside the loss. */
+  #shown(window: WindowMetrics): Pick<TrainRecord, "auc" | "accuracy" | "measures"> {
+    const { model } = this.#trainer;
+    if (taskOf(model) === "binary") return Number.isNaN(window.auc) ? {} : { auc: window.auc };
+    const { accuracy, measures } = taskMetrics(model, this.#session.measures, window);
+    return {
+      ...(Number.isNaN(accuracy) ? {} : { accuracy }),
+      ...(measures === undefined ? {} : { measures }),
+    };
   }
 
   #evaluationDue(): boolean {
@@ -269,15 +279,14 @@ class FitLoop {
   async #evaluate(): Promise<boolean> {
     const { validation, earlyStop, weights = "trained" } = this.#options;
     const trainer = this.#trainer;
-    const task = taskOf(trainer.model);
     const metrics = await trainer.evaluateNow(validation!, { weights });
     this.#evaluation = metrics;
     this.#evaluatedAt = trainer.state.samples;
     const { step, samples, seconds, epoch } = trainer.state;
     this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
-    this.#line?.log(`evaluation after ${formatCount(samples)} rows: ${describeMetrics(task, metrics)}`);
+    this.#line?.log(`evaluation after ${formatCount(samples)} rows: ${describeMetrics(trainer.model, metrics)}`);
     if (earlyStop === undefined) return false;
-    const { best, stop } = judge(metrics, trainer.state.best, earlyStop, task);
+    const { best, stop } = judge(metrics, trainer.state.best, earlyStop, taskOf(trainer.model));
     trainer.state = { ...trainer.state, best };
     if (stop === undefined) return false;
     this.#event(stop);

@@ -14,7 +14,8 @@ import {
 import { beginAverages } from "./saved-state.ts";
 import type { Session } from "./session.ts";
 import type { Strategy } from "./strategy.ts";
-import { taskOf, taskPrograms } from "./tasks.ts";
+import { taskPrograms } from "./task-programs.ts";
+import { taskOf } from "./tasks.ts";
 import { type ScoreOptions, weightsOf } from "./weights.ts";
 
 export interface ExportWeightsOptions extends NamingOptions, ScoreOptions {}

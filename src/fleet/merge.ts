@@ -1,4 +1,4 @@
-// Gradient merge in a trainer thread: how many steps and rows it has gathered since the optimizer's last step.
+// Gradient merge in a trainer thread: how many steps it has gathered, and what their rows weigh, since the optimizer's last step.
 import type { Heap } from "../memory/index.ts";
 
 /** What a thread needs to know, as plain data. */
@@ -10,7 +10,7 @@ export interface MergeHandle {
    * which open groups of other numbers of steps and threads have in common.
    */
   readonly batch: number;
-  /** Address of two f32 numbers, steps and rows gathered so far; of all threads in mode `sync`, else of this one. */
+  /** Address of two f32 numbers, steps gathered so far and the weight of their rows; of all threads in mode `sync`, else of this one. */
   readonly progress: number;
 }
 
@@ -21,7 +21,7 @@ export class MergeProgress {
   /** Own numbers: in mode `sync` every thread counts for itself and the first one writes. */
   readonly #writes: boolean;
   #steps: number;
-  #rows: number;
+  #weight: number;
 
   constructor(heap: Heap, { steps, batch, progress }: MergeHandle, writes: boolean) {
     this.#full = steps;
@@ -29,20 +29,20 @@ export class MergeProgress {
     this.#cell = heap.f32(progress, 2);
     this.#writes = writes;
     this.#steps = this.#cell[0]!;
-    this.#rows = this.#cell[1]!;
+    this.#weight = this.#cell[1]!;
   }
 
   get steps(): number {
     return this.#steps;
   }
 
-  get rows(): number {
-    return this.#rows;
+  get weight(): number {
+    return this.#weight;
   }
 
   /** Counts a step; true when the optimizer is to take one. */
-  add(rows: number): boolean {
-    this.#set(this.#steps + 1, this.#rows + rows);
+  add(weight: number): boolean {
+    this.#set(this.#steps + 1, this.#weight + weight);
     return this.#steps >= this.#full;
   }
 
@@ -55,11 +55,11 @@ export class MergeProgress {
     return step * this.#full + this.#steps;
   }
 
-  #set(steps: number, rows: number): void {
+  #set(steps: number, weight: number): void {
     this.#steps = steps;
-    this.#rows = rows;
+    this.#weight = weight;
     if (!this.#writes) return;
     this.#cell[0] = steps;
-    this.#cell[1] = rows;
+    this.#cell[1] = weight;
   }
 }

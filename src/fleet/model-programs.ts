@@ -19,7 +19,7 @@ import {
 import { layoutOf } from "../table/index.ts";
 import { modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
 import type { Strategy } from "./strategy.ts";
-import { taskPrograms } from "./tasks.ts";
+import { taskPrograms } from "./task-programs.ts";
 import { updatePhases } from "./update-phases.ts";
 
 export interface ModelPrograms {
@@ -34,6 +34,8 @@ export interface ModelPrograms {
   readonly parameters: Readonly<Record<string, Parameter>>;
   readonly shared: Pick<Plan, "parameters" | "sharedBytes">;
   readonly tables: Readonly<Record<string, TableSpec>>;
+  /** Names of the model's measures. */
+  readonly measures: readonly string[];
 }
 
 export interface ProgramOptions {
@@ -119,6 +121,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     parameters,
     shared: scorePlan,
     tables,
+    measures: task.measures,
   };
 }
 

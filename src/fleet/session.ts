@@ -29,6 +29,8 @@ export class Session {
   readonly keys: { readonly train: string; readonly score: Readonly<Record<Weights, string>> };
   /** What each thread is told of the updates. */
   readonly updates: readonly Omit<UpdateWork, "control">[];
+  /** Names of the model's measures, in the order of the statistics. */
+  readonly measures: readonly string[];
   /** What training takes of the heap, tables aside. */
   readonly memory: MemoryReport;
   /** What a person should know before training starts: memory where it is much, half precision that is emulated. */
@@ -37,7 +39,7 @@ export class Session {
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "memory" | "notes">,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "measures" | "memory" | "notes">,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
@@ -45,6 +47,7 @@ export class Session {
     this.tables = parts.tables;
     this.keys = parts.keys;
     this.updates = parts.updates;
+    this.measures = parts.measures;
     this.memory = parts.memory;
     this.notes = parts.notes;
     this.#owned = owned;
@@ -165,7 +168,8 @@ export class Session {
       const scaling = strategy.amp === "fp16" ? { lossScale: lossScaleSchema.parse(strategy.lossScale ?? {}) } : {};
       return { ...scaling, mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
     });
-    return new Session(layout, { parameters, tables, keys, updates: work, memory, notes }, owned.move());
+    const { measures } = programs;
+    return new Session(layout, { parameters, tables, keys, updates: work, measures, memory, notes }, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */

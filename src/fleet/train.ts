@@ -31,7 +31,7 @@ function stepInputs(
   bound: Bound,
   request: TrainRequest | FlushRequest,
   scale: LossScale | undefined,
-): (step: number, rows: number) => void {
+): (step: number, weight: number) => void {
   const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
   const cell = (name: string): Float32Array => heap.f32(address(bound, "inputs", name), 1);
   const scalars = request.scalars
@@ -42,11 +42,11 @@ function stepInputs(
   const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
   const batch = request.merge?.batch ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
-  return (step, rows) => {
+  return (step, weight) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
-    if (lossScale !== undefined) lossScale[0] = rows > 0 ? (scale?.scale ?? 1) / rows : 0;
+    if (lossScale !== undefined) lossScale[0] = weight > 0 ? (scale?.scale ?? 1) / weight : 0;
     if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
-    if (mergeScale !== undefined) mergeScale[0] = batch / rows;
+    if (mergeScale !== undefined) mergeScale[0] = weight > 0 ? batch / weight : 0;
     // Threads of mode `sync` share a step, so the thread is part of the seed.
     if (seed !== undefined)
       seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(thread, 0xc2b2ae35);
@@ -86,21 +86,21 @@ function scaleLearner({ prepared, ...bound }: Bound, scale: LossScale | undefine
   return () => scale.step(finite[0] !== 0);
 }
 
-/** Applies the gradients that steps of so many rows have left. Threads of mode `sync` begin each phase together. */
+/** Applies the gradients that steps whose rows weigh so much have left. Threads of mode `sync` begin each phase together. */
 function updater(
   request: TrainRequest | FlushRequest,
   barrier: Barrier,
   scale: LossScale | undefined,
-): (step: number, rows: number) => void {
+): (step: number, weight: number) => void {
   const phases = request.updateKeys.map((key) => {
     const bound = planOf(key);
     const setInputs = stepInputs(bound, request, scale);
     return { run: bound.executable.run, setInputs, learn: scaleLearner(bound, scale) };
   });
-  return (step, rows) => {
+  return (step, weight) => {
     for (let i = 0; i < phases.length; i++) {
       if (request.mode === "sync") meet(barrier);
-      phases[i]!.setInputs(step, rows);
+      phases[i]!.setInputs(step, weight);
       runStep(phases[i]!.run, step, request.rank);
       phases[i]!.learn();
     }
@@ -137,8 +137,8 @@ export function train(request: TrainRequest): unknown {
   const update = updater(request, barrier, scale);
   const merge = mergeProgress(request);
   let steps = 0;
-  const forward = (step: number, rows: number): void => {
-    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? rows : merge.batch);
+  const forward = (step: number, weight: number): void => {
+    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? weight : merge.batch);
     runStep(run, step, request.rank);
     learn();
     record();
@@ -147,16 +147,16 @@ export function train(request: TrainRequest): unknown {
 
   if (request.mode === "async") {
     for (let slot = queue.next(); slot > 0; slot = queue.next()) {
-      const rows = queue.rows;
+      const { weight } = queue;
       copy(slot);
       queue.release();
       if (merge === undefined) {
-        forward(control.nextStep(), rows);
+        forward(control.nextStep(), weight);
         continue;
       }
-      forward(control.step, rows);
-      if (!merge.add(rows)) continue;
-      update(control.nextStep(), merge.rows);
+      forward(control.step, weight);
+      if (!merge.add(weight)) continue;
+      update(control.nextStep(), merge.weight);
       merge.clear();
     }
   } else {
@@ -164,23 +164,23 @@ export function train(request: TrainRequest): unknown {
     together(barrier, () => {
       for (let step = control.step; ; ) {
         const slot = queue.next();
-        control.setRows(thread, slot > 0 ? queue.rows : 0);
+        control.bring(thread, slot > 0 ? queue.rows : 0, slot > 0 ? queue.weight : 0);
         if (slot > 0) {
           copy(slot);
           queue.release();
         } else clear();
         // Everyone has a batch or none, and everyone has applied the step before.
         meet(barrier);
-        const total = control.totalRows();
-        if (total === 0) break;
-        forward(step, total);
-        if (merge?.add(total) === false) {
-          // Everyone has read the numbers of rows.
+        if (control.totalRows() === 0) break;
+        const weight = control.totalWeight();
+        forward(step, weight);
+        if (merge?.add(weight) === false) {
+          // Everyone has read what the others bring.
           meet(barrier);
           continue;
         }
         // Once every thread's gradients are there, each applies its own share of the parameters.
-        update(step, merge?.rows ?? total);
+        update(step, merge?.weight ?? weight);
         merge?.clear();
         step++;
         if (thread === 0) control.step = step;
@@ -197,11 +197,11 @@ export function flush(request: FlushRequest): void {
   const update = updater(request, barrier, lossScaleOf(request));
   const merge = mergeProgress(request);
   if (merge === undefined || merge.steps === 0) return;
-  if (request.mode === "async") update(control.nextStep(), merge.rows);
+  if (request.mode === "async") update(control.nextStep(), merge.weight);
   else {
     together(barrier, () => {
       const { step } = control;
-      update(step, merge.rows);
+      update(step, merge.weight);
       if (thread === 0) control.step = step + 1;
     });
   }

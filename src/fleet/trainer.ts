@@ -5,6 +5,7 @@ import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
 import type { ImportOptions, ImportReport } from "../weights/index.ts";
+import { expectMetric } from "./early-stop.ts";
 import { runFit } from "./fit.ts";
 import { checkFitOptions, type FitOptions, type FitResult } from "./fit-options.ts";
 import {
@@ -72,6 +73,7 @@ export class Trainer {
       checkFitOptions(options);
       weightsOf({ weights: options.weights ?? "trained" }, this.strategy);
       const session = await this.session(dataset.layout);
+      if (options.earlyStop !== undefined) expectMetric(options.earlyStop, session.measures);
       if (options.validation !== undefined) await this.session(options.validation.layout);
       return runFit(this, session, dataset, options);
     });
@@ -218,7 +220,7 @@ export class Trainer {
       () => pipeline.interrupt(),
     );
     await pipeline.finished;
-    return log?.metrics() ?? taskMetrics(task, reader!.read());
+    return log?.metrics() ?? taskMetrics(this.model, session.measures, reader!.read());
   }
 
   /** The session for batches of this layout; the first call decides it. */

@@ -230,7 +230,7 @@ test("random numbers do not repeat within a group or from group to group", () =>
       seeds.push(progress.seedStep(step));
       expect(progress.add(2)).toBe(due);
     }
-    expect(progress.rows).toBe(6);
+    expect(progress.weight).toBe(6);
     progress.clear();
   }
   expect(new Set(seeds).size).toBe(9);

@@ -1,8 +1,8 @@
 // Statistics of a binary classifier, one batch a call: loss, weights, hits and a histogram over the logit, summed into a
 // cell that one thread alone writes. Counters only grow, so a reader takes differences and nothing is ever lost.
 //
-// Cell: u32 version (odd while a batch is being added), f64 totals at 64, histogram at 128: 4096 bins of
-// (positive weight, negative weight, sum of weighted predictions).
+// Cell: u32 version (odd while a batch is being added), f64 totals at 64, 16 weighted sums of other tasks' measures at 128,
+// histogram at 256: 4096 bins of (positive weight, negative weight, sum of weighted predictions).
 
 const TOTALS: usize = 64;
 const STEPS: usize = TOTALS;
@@ -11,7 +11,8 @@ const WEIGHT: usize = TOTALS + 16;
 const LOSS: usize = TOTALS + 24;
 const CORRECT: usize = TOTALS + 32;
 const NON_FINITE: usize = TOTALS + 40;
-const HISTOGRAM: usize = 128;
+const MEASURES: usize = 128;
+const HISTOGRAM: usize = 256;
 const BINS: i32 = 4096;
 const LOW: f64 = -16;
 const BINS_PER_UNIT: f64 = 128;
@@ -135,16 +136,12 @@ export function update(cell: usize, logits: usize, labels: usize, weights: usize
   turn(cell);
 }
 
-/**
- * Adds a batch of another task: losses f32 [n], scores f32 [n] (0: none), which count where a binary classifier's hits
- * do, weights f32 [n] (0: all 1).
- */
-export function updateLoss(cell: usize, losses: usize, scores: usize, weights: usize, n: i32): void {
+/** Adds a batch of another task: losses f32 [n], `count` measures a row f32 [n, count], weights f32 [n] (0: all 1). */
+export function updateLoss(cell: usize, losses: usize, measures: usize, count: i32, weights: usize, n: i32): void {
   let samples: f64 = 0;
   let weightSum: f64 = 0;
   let lossSum: f64 = 0;
   let nonFinite: f64 = 0;
-  let scoreSum: f64 = 0;
   turn(cell);
   for (let i = 0; i < n; i++) {
     const at = (<usize>i) << 2;
@@ -158,14 +155,16 @@ export function updateLoss(cell: usize, losses: usize, scores: usize, weights: u
     samples += 1;
     weightSum += w;
     lossSum += w * l;
-    if (scores != 0) scoreSum += w * <f64>load<f32>(scores + at);
+    for (let m = 0; m < count; m++) {
+      const value = load<f32>(measures + at * <usize>count + ((<usize>m) << 2));
+      add(cell + MEASURES + ((<usize>m) << 3), w * <f64>value);
+    }
   }
   add(cell + STEPS, 1);
   add(cell + SAMPLES, samples);
   add(cell + WEIGHT, weightSum);
   add(cell + LOSS, lossSum);
   add(cell + NON_FINITE, nonFinite);
-  add(cell + CORRECT, scoreSum);
   turn(cell);
 }
 

@@ -4,7 +4,10 @@ import { BIN_FIELDS, calibrationBins, expectedCalibrationError, HISTOGRAM_BINS, 
 import type { BinaryMetrics } from "./types.ts";
 
 export const TOTALS_OFFSET = 64;
-const HISTOGRAM_OFFSET = 128;
+const MEASURES_OFFSET = 128;
+/** The most measures a row. */
+export const MAX_MEASURES = 16;
+const HISTOGRAM_OFFSET = MEASURES_OFFSET + 8 * MAX_MEASURES;
 export const CELL_BYTES = HISTOGRAM_OFFSET + HISTOGRAM_BINS * BIN_FIELDS * 8;
 
 const STEPS = 0;
@@ -16,7 +19,7 @@ const NON_FINITE = 5;
 
 export interface BinaryStatsKernel {
   update(cell: number, logits: number, labels: number, weights: number, losses: number, n: number): void;
-  updateLoss(cell: number, losses: number, scores: number, weights: number, n: number): void;
+  updateLoss(cell: number, losses: number, measures: number, count: number, weights: number, n: number): void;
   snapshot(cell: number, into: number): number;
   accumulateDifference(now: number, previous: number, sum: number): void;
 }
@@ -24,8 +27,8 @@ export interface BinaryStatsKernel {
 /** Metrics of a window; `steps` counts the batches of all threads. */
 export interface WindowMetrics extends BinaryMetrics {
   readonly steps: number;
-  /** Of another task than binary classification: the weighted mean of its scores. */
-  readonly meanScore: number;
+  /** Of another task than binary classification: the weighted means of its measures, NaN without rows. */
+  readonly measures: Float64Array;
 }
 
 /** Reads a cell that no thread is writing. */
@@ -51,7 +54,7 @@ export function cellMetrics(heap: Heap, cell: number): WindowMetrics {
     auc,
     aucErrorBound: errorBound,
     accuracy: totals[CORRECT]! / seen,
-    meanScore: totals[CORRECT]! / weight,
+    measures: heap.f64(cell + MEASURES_OFFSET, MAX_MEASURES).map((sum) => sum / weight),
     meanLabel: positives / seen,
     meanPrediction: predictions / seen,
     calibration: predictions / positives,

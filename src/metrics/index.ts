@@ -1,5 +1,5 @@
 // Metrics of classifiers: exact over whole evaluations, streaming over windows of training.
-export type { WindowMetrics } from "./cell.ts";
+export { MAX_MEASURES, type WindowMetrics } from "./cell.ts";
 export { auc, type ScoredSamples, type ScoreSegment, segmentsAuc } from "./exact-auc.ts";
 export { calibrationBins, expectedCalibrationError, histogramAuc, type StreamingAuc } from "./histogram.ts";
 export { type LogLossOptions, logLoss } from "./log-loss.ts";

@@ -133,7 +133,7 @@ export function segmentsMetrics(heap: Heap, segments: readonly ScoreSegment[]): 
   const cell = heap.alloc(CELL_BYTES);
   try {
     for (const { scores, labels, weights, n } of segments) kernel.update(cell, scores, labels, weights, 0, n);
-    const { steps: _, meanScore: __, ...metrics } = cellMetrics(heap, cell);
+    const { steps: _, measures: __, ...metrics } = cellMetrics(heap, cell);
     const auc = metrics.nonFinite > 0 ? Number.NaN : segmentsAuc(heap, segments);
     return { ...metrics, auc, aucErrorBound: Number.isNaN(auc) ? Number.NaN : 0 };
   } finally {

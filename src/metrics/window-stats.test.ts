@@ -87,8 +87,11 @@ test("the model's own losses take the place of the log loss; without logits only
   const [x, y] = [put(heap, Float32Array.of(1, -1, 0, 0)), put(heap, Float32Array.of(1, 0, 0, 0))];
   stats.recorder(0).record(x, y, weights, losses, 4);
   expect(reader.read()).toMatchObject({ steps: 1, samples: 2, weight: 4, loss: 7 / 4, auc: 1, nonFinite: 1 });
-  stats.recorder(0).recordLoss(losses, 0, weights, 4);
-  expect(reader.read()).toMatchObject({
+  const measures = put(heap, Float32Array.of(1, 10, 2, 20, 3, 30, 4, 40));
+  stats.recorder(0).recordLoss(losses, measures, 2, weights, 4);
+  const window = reader.read();
+  expect([...window.measures.slice(0, 3)]).toEqual([7 / 4, 70 / 4, 0]);
+  expect(window).toMatchObject({
     steps: 1,
     samples: 2,
     weight: 4,

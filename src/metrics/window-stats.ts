@@ -17,10 +17,10 @@ export interface StatsRecorder {
    */
   record(logits: number, labels: number, weights: number, losses: number, n: number): void;
   /**
-   * Adds a batch of another task: losses f32 [n], scores f32 [n] whose mean is kept too (or 0), weights f32 [n] (or 0).
-   * Metrics of binary classifiers stay NaN.
+   * Adds a batch of another task: losses f32 [n], `count` measures a row f32 [n, count] (at most 16) whose means are kept
+   * too, weights f32 [n] (or 0). Metrics of binary classifiers stay NaN.
    */
-  recordLoss(losses: number, scores: number, weights: number, n: number): void;
+  recordLoss(losses: number, measures: number, count: number, weights: number, n: number): void;
 }
 
 const SNAPSHOT_TRIES = 64;
@@ -55,7 +55,7 @@ export class WindowStats {
     const kernel = this.#kernel;
     return {
       record: (logits, labels, weights, losses, n) => kernel.update(cell, logits, labels, weights, losses, n),
-      recordLoss: (losses, scores, weights, n) => kernel.updateLoss(cell, losses, scores, weights, n),
+      recordLoss: (losses, measures, count, weights, n) => kernel.updateLoss(cell, losses, measures, count, weights, n),
     };
   }
 

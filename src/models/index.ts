@@ -12,5 +12,5 @@ export {
 export { create, modelNames } from "./create.ts";
 export { type Features, lookUpFeatures } from "./features.ts";
 export { bert, gpt, lstmLanguageModel } from "./language.ts";
-export { type Columns, defineModel, type Model, type Task } from "./model.ts";
+export { type Columns, defineModel, type Losses, type Model, type Task } from "./model.ts";
 export { resNet50, vgg16 } from "./vision.ts";

@@ -18,6 +18,8 @@ export interface ProgressState {
   readonly auc?: number;
   /** Over the last window. */
   readonly accuracy?: number;
+  /** Over the last window, by name. */
+  readonly measures?: Readonly<Record<string, number>>;
   /** More to say at the end of the line. */
   readonly note?: string;
 }
@@ -33,7 +35,7 @@ const MAX_BAR = 24;
 
 /** One line, at most `columns` wide: parts give way in the order note, bar, then the right end. */
 export function renderProgress(state: ProgressState, style: ProgressStyle): string {
-  const { samples, totalSamples, samplesPerSecond, loss, auc, accuracy } = state;
+  const { samples, totalSamples, samplesPerSecond, loss, auc, accuracy, measures = {} } = state;
   const paint = (code: number, text: string): string => (style.color ? `\x1b[${code}m${text}${RESET}` : text);
   const share = totalSamples === undefined ? undefined : Math.min(1, totalSamples === 0 ? 1 : samples / totalSamples);
   const value = (name: string, text: string): string => `${paint(2, name)} ${text}`;
@@ -44,6 +46,7 @@ export function renderProgress(state: ProgressState, style: ProgressStyle): stri
     loss === undefined ? undefined : value("loss", loss.toFixed(4)),
     auc === undefined || Number.isNaN(auc) ? undefined : value("auc", auc.toFixed(4)),
     accuracy === undefined ? undefined : value("accuracy", accuracy.toFixed(4)),
+    ...Object.entries(measures).map(([name, number]) => value(name, number.toPrecision(4))),
     share === undefined || share === 1 ? undefined : value("eta", etaOf(totalSamples! - samples, samplesPerSecond)),
   ].filter((part) => part !== undefined);
   const body = parts.join("  ");

@@ -28,6 +28,8 @@ export interface TrainRecord {
   readonly auc?: number;
   /** Of classifiers of several classes. */
   readonly accuracy?: number;
+  /** What the model measures besides, by name. */
+  readonly measures?: Readonly<Record<string, number>>;
   readonly learningRate?: number;
   readonly epoch?: number;
 }
@@ -44,6 +46,8 @@ export interface EvaluationRecord {
   /** e to the mean cross-entropy, of classifiers of several classes. */
   readonly perplexity?: number;
   readonly meanAbsoluteError?: number;
+  /** What the model measures besides, by name. */
+  readonly measures?: Readonly<Record<string, number>>;
   /** Mean prediction / mean label. */
   readonly calibration?: number;
   readonly expectedCalibrationError?: number;
