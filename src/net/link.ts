@@ -1,0 +1,288 @@
+// A connection that carries frames: batches small ones, writes large bodies without a copy, shows that it lives and
+// notices when the peer no longer does.
+import type { Socket } from "node:net";
+import { crc32 } from "node:zlib";
+import { ConnectionError } from "./error.ts";
+import type { FaultSource } from "./faults.ts";
+import { type Frame, FrameDecoder, type FrameFields, HEADER_BYTES, kinds, writeHeader } from "./frame.ts";
+
+export interface LinkSettings {
+  readonly maxFrameBytes: number;
+  readonly silenceMs: number;
+  readonly faults: FaultSource | undefined;
+  /** Names the peer in errors. */
+  readonly peer: () => string;
+  readonly onFrame: (frame: Frame) => void;
+  readonly admit?: (bytes: number) => boolean;
+  /** What was written has gone to the system, after `congested` was true. */
+  readonly onDrain: () => void;
+  /** Once. Without an error: the peer ended it in order, or this side did. */
+  readonly onClose: (error: ConnectionError | undefined) => void;
+}
+
+/** Bodies up to here are copied behind their header, to go to the system in one piece with their neighbours. */
+const COPIED_BYTES = 1 << 13;
+const BATCH_BYTES = 1 << 16;
+/** A frame that takes longer than this must come at the least rate: its body holds memory. */
+const SLOW_MS = 60_000;
+const SLOWEST_BYTES_PER_MS = 10;
+
+interface Late {
+  readonly due: number;
+  readonly fields: FrameFields;
+  readonly parts: readonly Uint8Array[];
+}
+
+export class Link {
+  readonly #socket: Socket;
+  readonly #settings: LinkSettings;
+  readonly #decoder: FrameDecoder;
+  #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  /** The batch holds what goes with the next write from `#from` to `#fill`. */
+  #from = 0;
+  #fill = 0;
+  #flushing = false;
+  #sent = false;
+  #silentMs = 0;
+  /** For how long the same frame may have been arriving. */
+  #partialMs = 0;
+  #closed = false;
+  #goodbye: string | undefined;
+  #late: Late[] = [];
+  #lateTimer: NodeJS.Timeout | undefined;
+  bytesSent = 0;
+  bytesReceived = 0;
+
+  constructor(socket: Socket, settings: LinkSettings) {
+    this.#socket = socket;
+    this.#settings = settings;
+    this.#decoder = new FrameDecoder({
+      maxFrameBytes: settings.maxFrameBytes,
+      onFrame: (frame) => this.#receive(frame),
+      ...(settings.admit !== undefined && { admit: settings.admit }),
+    });
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("drain", () => this.#settings.onDrain());
+    socket.on("end", () => this.#ended());
+    socket.on("error", (cause: NodeJS.ErrnoException) =>
+      this.destroy(this.#error(`the connection broke: ${cause.code ?? cause.message}`, cause)),
+    );
+    socket.on("close", () => this.destroy());
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Whether more is written than the system takes at once: hold the next frames back until `onDrain`. */
+  get congested(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  /** Why the peer said that it would end the connection, if it did. */
+  get goodbye(): string | undefined {
+    return this.#goodbye;
+  }
+
+  set maxFrameBytes(bytes: number) {
+    this.#decoder.maxFrameBytes = bytes;
+  }
+
+  /** Takes no more frames and reads no more bytes until `resume`. */
+  pause(): void {
+    this.#decoder.pause();
+    this.#socket.pause();
+  }
+
+  get paused(): boolean {
+    return this.#decoder.paused;
+  }
+
+  resume(): void {
+    if (this.#closed) return;
+    this.#silentMs = 0;
+    this.#guard(() => this.#decoder.resume());
+    if (!this.#decoder.paused) this.#socket.resume();
+  }
+
+  /** Sends a frame whose body is `parts` one after the other. They must stay as they are until they are sent. */
+  send(fields: FrameFields, parts: readonly Uint8Array[]): void {
+    if (this.#closed) return;
+    const { faults } = this.#settings;
+    if (faults === undefined || fields.kind < kinds.call || fields.kind > kinds.cancel) this.#write(fields, parts);
+    else this.#sendLate(faults, fields, parts);
+  }
+
+  /** Called at an interval: a ping when nothing else went out; the end when the peer was silent for too long. */
+  tick(milliseconds: number): void {
+    if (this.#closed) return;
+    if (!this.#sent && !this.congested) this.#write({ ...none, kind: kinds.ping }, []);
+    this.#sent = false;
+    if (this.paused) return;
+    // Ticks are counted, not the clock: a process that stood still must first read what came meanwhile.
+    this.#silentMs += milliseconds;
+    if (this.#silentMs > this.#settings.silenceMs) {
+      this.destroy(this.#error(`was silent for ${this.#settings.silenceMs / 1000} s and is given up`));
+      return;
+    }
+    this.#partialMs = this.#decoder.partial ? this.#partialMs + milliseconds : 0;
+    if (this.#partialMs > SLOW_MS && this.#decoder.partialBytes < this.#partialMs * SLOWEST_BYTES_PER_MS) {
+      this.destroy(this.#error("sends a frame so slowly that it is given up"));
+    }
+  }
+
+  /** Ends the connection in order, after all that was sent, and tells the peer why. */
+  end(reason: string, error?: ConnectionError): void {
+    if (this.#closed) return;
+    this.#write({ ...none, kind: kinds.goodbye }, [Buffer.from(reason.slice(0, 1000))]);
+    this.#flush();
+    this.#socket.end();
+    this.#close(error);
+    // Who never reads what was sent does not hold the socket.
+    setTimeout(() => this.#socket.destroy(), 1000).unref();
+  }
+
+  destroy(error?: ConnectionError): void {
+    if (this.#closed) return;
+    this.#close(error);
+    this.#socket.destroy();
+  }
+
+  #close(error: ConnectionError | undefined): void {
+    this.#closed = true;
+    clearTimeout(this.#lateTimer);
+    this.#settings.onClose(error);
+  }
+
+  #error(what: string, cause?: unknown): ConnectionError {
+    return new ConnectionError(`${this.#settings.peer()} ${what}`, { cause, temporary: true });
+  }
+
+  #ended(): void {
+    if (this.#decoder.partial) this.destroy(this.#error("ended the connection in the middle of a frame"));
+    else this.destroy(this.#goodbye === undefined ? undefined : this.#error(`ended the connection: ${this.#goodbye}`));
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#closed) return;
+    this.#silentMs = 0;
+    this.bytesReceived += chunk.length;
+    this.#guard(() => this.#decoder.push(chunk));
+    if (this.#decoder.paused && !this.#closed) this.#socket.pause();
+  }
+
+  #guard(decode: () => void): void {
+    try {
+      decode();
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      this.end(error.message, new ConnectionError(`${this.#settings.peer()} ${error.message}`, { cause: error }));
+    }
+  }
+
+  #receive(frame: Frame): void {
+    this.#partialMs = 0;
+    if (this.#closed || frame.kind === kinds.ping) return;
+    if (frame.kind === kinds.goodbye) this.#goodbye = Buffer.from(frame.body).toString();
+    else this.#settings.onFrame(frame);
+  }
+
+  #write(fields: FrameFields, parts: readonly Uint8Array[]): void {
+    this.#sent = true;
+    let length = 0;
+    let crc = 0;
+    for (const part of parts) {
+      length += part.byteLength;
+      crc = crc32(part, crc);
+    }
+    this.bytesSent += HEADER_BYTES + length;
+    const copied = length <= COPIED_BYTES;
+    this.#reserve(HEADER_BYTES + (copied ? length : 0));
+    writeHeader(this.#batch, this.#fill, fields, length, crc);
+    this.#fill += HEADER_BYTES;
+    if (copied) {
+      for (const part of parts) {
+        this.#batch.set(part, this.#fill);
+        this.#fill += part.byteLength;
+      }
+      if (this.#flushing) return;
+      this.#flushing = true;
+      setImmediate(() => this.#flush());
+      return;
+    }
+    this.#socket.cork();
+    this.#writeBatch();
+    for (const part of parts) if (part.byteLength > 0) this.#socket.write(part);
+    this.#socket.uncork();
+    this.#reuse();
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#fill + bytes <= BATCH_BYTES) return;
+    this.#writeBatch();
+    this.#reuse();
+    if (this.#fill + bytes <= BATCH_BYTES) return;
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    this.#from = 0;
+    this.#fill = 0;
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#socket.destroyed) return;
+    this.#writeBatch();
+    this.#reuse();
+  }
+
+  #writeBatch(): void {
+    if (this.#fill > this.#from) this.#socket.write(this.#batch.subarray(this.#from, this.#fill));
+    this.#from = this.#fill;
+  }
+
+  /** Where the system has taken everything at once, nothing refers to the batch any more. */
+  #reuse(): void {
+    if (this.#socket.writableLength > 0) return;
+    this.#from = 0;
+    this.#fill = 0;
+  }
+
+  #sendLate(faults: FaultSource, fields: FrameFields, parts: readonly Uint8Array[]): void {
+    const wait = faults.delay();
+    if (wait === 0 && this.#late.length === 0) {
+      this.#sendFaulty(faults, fields, parts);
+      return;
+    }
+    const due = Math.max(performance.now() + wait, this.#late.at(-1)?.due ?? 0);
+    this.#late.push({ due, fields, parts });
+    this.#lateTimer ??= setTimeout(() => this.#sendDue(faults), wait);
+  }
+
+  #sendDue(faults: FaultSource): void {
+    this.#lateTimer = undefined;
+    while (this.#late.length > 0 && this.#late[0]!.due <= performance.now() && !this.#closed) {
+      const { fields, parts } = this.#late.shift()!;
+      this.#sendFaulty(faults, fields, parts);
+    }
+    const first = this.#late[0];
+    if (first === undefined || this.#closed) return;
+    this.#lateTimer = setTimeout(() => this.#sendDue(faults), Math.max(1, first.due - performance.now()));
+  }
+
+  #sendFaulty(faults: FaultSource, fields: FrameFields, parts: readonly Uint8Array[]): void {
+    const fault = faults.next();
+    if (fault === "drop") return;
+    if (fault === "none") {
+      this.#write(fields, parts);
+      return;
+    }
+    if (fault === "cut") {
+      this.#flush();
+      this.#socket.write(Buffer.from("FLOT\x01"));
+    }
+    this.destroy(this.#error("was disconnected by a fault on purpose"));
+  }
+}
+
+/** Fields of frames that need none. */
+export const none: Omit<FrameFields, "kind"> = { method: 0, sequence: 0, milliseconds: 0, settled: 0 };
