@@ -1,0 +1,247 @@
+// The transport over a window of shared memory: between threads of a process, between processes that map the same pages,
+// and between a communication thread and the thread that owns its encrypted connections. What differs is how one wakes
+// another (`Signal`).
+import { availableParallelism } from "node:os";
+import type { Heap } from "../memory/index.ts";
+import { causeOf, PeerError, StallError } from "./errors.ts";
+import { type Reduction, reduction } from "./reduction.ts";
+import { SendQueue } from "./send-queue.ts";
+import { checkPlace, DEFAULT_STALL_MS, type SharedMemory, type Transport } from "./transport.ts";
+import { Control, controlAt, MAX_TEXT_BYTES, Pair, pairAt, SLOT_BYTES, SLOTS, State, slotAt } from "./window.ts";
+
+/** Sleeping on words of the window and waking who sleeps. */
+export interface Signal {
+  /** Returns when word `index` no longer has this value, when it was notified, or after `ms`. */
+  wait(index: number, value: number, ms: number): void;
+  notify(index: number): void;
+}
+
+export interface ChannelOptions {
+  readonly name: string;
+  readonly rank: number;
+  readonly size: number;
+  readonly heap: Heap;
+  /** Address of the window. */
+  readonly window: number;
+  readonly signal: Signal;
+  readonly stallMs?: number;
+  /** Address of two words a rank, as wide as addresses, where all ranks have the same heap. */
+  readonly table?: number;
+  /** Called every now and then while waiting; throws when it knows of a failure that the window does not show. */
+  readonly check?: () => void;
+  /** Called once, when the transport closes. */
+  readonly onClose?: () => void;
+}
+
+/** A waiting rank looks for failures this often. */
+const CHECK_MS = 100;
+/** Looks at a word before sleeping: about ten microseconds, where every rank has a core. */
+const SPINS = 1000;
+const SPINS_CROWDED = 20;
+
+export class ChannelTransport implements Transport {
+  readonly name: string;
+  readonly rank: number;
+  readonly size: number;
+  readonly pieceBytes = SLOT_BYTES;
+  readonly shared?: SharedMemory;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #window: number;
+  readonly #signal: Signal;
+  readonly #stallMs: number;
+  readonly #options: ChannelOptions;
+  readonly #kernels: Reduction;
+  readonly #queues: readonly SendQueue[];
+  readonly #spins: number;
+  #closed = false;
+
+  constructor(options: ChannelOptions) {
+    const { name, rank, size, heap, window } = options;
+    checkPlace(rank, size);
+    this.name = name;
+    this.rank = rank;
+    this.size = size;
+    const bytes = pairAt(size, size, 0);
+    this.#words = heap.i32(window, bytes / 4);
+    this.#bytes = heap.u8(window, bytes);
+    this.#window = window;
+    this.#signal = options.signal;
+    this.#stallMs = options.stallMs ?? DEFAULT_STALL_MS;
+    this.#options = options;
+    this.#kernels = reduction(heap);
+    this.#queues = Array.from({ length: size }, () => new SendQueue());
+    if (options.table !== undefined) this.shared = this.#sharedMemory(options.table);
+    this.#spins = size <= availableParallelism() ? SPINS : SPINS_CROWDED;
+  }
+
+  send(peer: number, address: number, bytes: number): void {
+    if (bytes === 0) return;
+    this.#queues[peer]!.push(address, bytes);
+    this.#push(peer);
+  }
+
+  receive(peer: number, address: number, bytes: number): void {
+    for (let done = 0; done < bytes; done += SLOT_BYTES) {
+      const length = Math.min(SLOT_BYTES, bytes - done);
+      this.#kernels.copyBytes(address + done, this.borrow(peer, length), length);
+      this.release(peer);
+    }
+  }
+
+  borrow(peer: number, bytes: number): number {
+    const pair = pairAt(this.size, peer, this.rank);
+    const head = pair / 4 + Pair.head;
+    const tail = Atomics.load(this.#words, pair / 4 + Pair.tail);
+    if (Atomics.load(this.#words, head) === tail) this.#waitUntil(peer, () => Atomics.load(this.#words, head) !== tail);
+    const length = this.#words[pair / 4 + Pair.lengths + (tail % SLOTS)]!;
+    if (length !== bytes) {
+      throw new PeerError(
+        peer,
+        `rank ${peer} sent a piece of ${length} bytes where rank ${this.rank} expects ${bytes}`,
+      );
+    }
+    return this.#window + slotAt(pair, tail);
+  }
+
+  release(peer: number): void {
+    const tail = pairAt(this.size, peer, this.rank) / 4 + Pair.tail;
+    Atomics.store(this.#words, tail, (Atomics.load(this.#words, tail) + 1) | 0);
+    this.#ring(peer);
+  }
+
+  flush(): void {
+    for (let peer = 0; peer < this.size; peer++) {
+      const queue = this.#queues[peer]!;
+      if (!queue.empty) this.#waitUntil(peer, () => queue.empty);
+    }
+  }
+
+  fail(error: Error): void {
+    const { culprit, reason } = causeOf(this.rank, error);
+    this.#leave(State.failed, reason, culprit);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (Atomics.load(this.#words, controlAt(this.rank) / 4 + Control.state) === State.running) {
+      this.#leave(State.closed, `rank ${this.rank} left the group`, this.rank);
+    }
+    this.#options.onClose?.();
+  }
+
+  #sharedMemory(table: number): SharedMemory {
+    const addresses = this.#options.heap.addresses(table, 2 * this.size);
+    const arrivals = (rank: number): number => controlAt(rank) / 4 + Control.arrivals;
+    const barrier = (): void => {
+      const turn = Atomics.add(this.#words, arrivals(this.rank), 1) + 1;
+      for (let peer = 0; peer < this.size; peer++) if (peer !== this.rank) this.#ring(peer);
+      for (let peer = 0; peer < this.size; peer++) {
+        this.#waitUntil(peer, () => ((Atomics.load(this.#words, arrivals(peer)) - turn) | 0) >= 0);
+      }
+    };
+    return {
+      barrier,
+      exchange: (address, note) => {
+        addresses[this.rank] = address;
+        addresses[this.size + this.rank] = note;
+        barrier();
+        return table;
+      },
+    };
+  }
+
+  #leave(state: number, reason: string, culprit: number): void {
+    announce(this.#words, this.#bytes, { rank: this.rank, state, reason, culprit });
+    for (let peer = 0; peer < this.size; peer++) if (peer !== this.rank) this.#ring(peer, true);
+  }
+
+  /** Copies pieces of the oldest sends into free slots. Returns whether any went. */
+  #push(peer: number): boolean {
+    const queue = this.#queues[peer]!;
+    const pair = pairAt(this.size, this.rank, peer);
+    const words = this.#words;
+    let moved = false;
+    while (!queue.empty) {
+      const head = Atomics.load(words, pair / 4 + Pair.head);
+      if (((head - Atomics.load(words, pair / 4 + Pair.tail)) | 0) >= SLOTS) break;
+      const length = Math.min(SLOT_BYTES, queue.bytes);
+      this.#kernels.copyBytes(this.#window + slotAt(pair, head), queue.address, length);
+      words[pair / 4 + Pair.lengths + (head % SLOTS)] = length;
+      Atomics.store(words, pair / 4 + Pair.head, (head + 1) | 0);
+      queue.advance(length);
+      this.#ring(peer);
+      moved = true;
+    }
+    return moved;
+  }
+
+  #progress(): boolean {
+    let moved = false;
+    for (let peer = 0; peer < this.size; peer++) if (this.#push(peer)) moved = true;
+    return moved;
+  }
+
+  #ring(peer: number, always = false): void {
+    const control = controlAt(peer) / 4;
+    Atomics.add(this.#words, control + Control.doorbell, 1);
+    if (always || Atomics.load(this.#words, control + Control.sleeping) !== 0) {
+      this.#signal.notify(control + Control.doorbell);
+    }
+  }
+
+  /** Sends go on while it waits. */
+  #waitUntil(peer: number, ready: () => boolean): void {
+    const words = this.#words;
+    const control = controlAt(this.rank) / 4;
+    let deadline = performance.now() + this.#stallMs;
+    for (let spin = 0; ; spin++) {
+      const bell = Atomics.load(words, control + Control.doorbell);
+      if (this.#progress()) {
+        spin = 0;
+        deadline = performance.now() + this.#stallMs;
+      }
+      if (ready()) return;
+      if (spin < this.#spins) continue;
+      this.#throwIfFailed(peer);
+      if (performance.now() > deadline) {
+        throw new StallError(peer, `nothing came from rank ${peer} for ${this.#stallMs / 1000} s`);
+      }
+      Atomics.store(words, control + Control.sleeping, 1);
+      if (Atomics.load(words, control + Control.doorbell) === bell) {
+        this.#signal.wait(control + Control.doorbell, bell, CHECK_MS);
+      }
+      Atomics.store(words, control + Control.sleeping, 0);
+    }
+  }
+
+  /** A rank that failed is named; one that closed matters only to who waits for it, as others may have finished. */
+  #throwIfFailed(waitsFor: number): void {
+    for (let peer = 0; peer < this.size; peer++) {
+      const control = controlAt(peer) / 4;
+      const state = Atomics.load(this.#words, control + Control.state);
+      if (peer === this.rank || state === State.running || (state === State.closed && peer !== waitsFor)) continue;
+      const culprit = this.#words[control + Control.culprit]!;
+      const text = this.#bytes
+        .slice(4 * (control + Control.text))
+        .subarray(0, this.#words[control + Control.textBytes]!);
+      throw new PeerError(culprit, Buffer.from(text).toString());
+    }
+    this.#options.check?.();
+  }
+}
+
+/** Writes into a window that a rank has ended. */
+export function announce(
+  words: Int32Array,
+  bytes: Uint8Array,
+  { rank, state, reason, culprit }: { rank: number; state: number; reason: string; culprit: number },
+): void {
+  const control = controlAt(rank) / 4;
+  const text = Buffer.from(reason).subarray(0, MAX_TEXT_BYTES);
+  bytes.set(text, 4 * (control + Control.text));
+  words[control + Control.textBytes] = text.length;
+  words[control + Control.culprit] = culprit;
+  Atomics.store(words, control + Control.state, state);
+}

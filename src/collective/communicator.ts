@@ -1,0 +1,128 @@
+// Collectives in the calling thread: each call blocks until this rank is done. For threads of their own (`Group` puts one
+// behind a queue), tests and measurements.
+import type { Heap } from "../memory/index.ts";
+import { noteOf } from "./agreement.ts";
+import {
+  type Algorithm,
+  type Call,
+  type CallOptions,
+  checkCall,
+  describeCall,
+  elementBytes,
+  scheduleOf,
+} from "./call.ts";
+import { fastestAllReduce, fastestBroadcast, type Links, typicalLinks } from "./cost-model.ts";
+import { Executor, type PreparedCall } from "./executor.ts";
+import type { Transport } from "./transport.ts";
+
+export interface CommunicatorOptions {
+  readonly transport: Transport;
+  readonly heap: Heap;
+  /** What `auto` decides by; the same on all ranks. Default: typical ones of the transport, all ranks near. */
+  readonly links?: Links;
+  /** The most bytes of a message; default 256 KiB. */
+  readonly segmentBytes?: number;
+}
+
+/** Long enough that a message's cost disappears, short enough to stay in the cache until it is reduced. */
+const SEGMENT_BYTES = 2 ** 18;
+
+export class Communicator {
+  readonly rank: number;
+  readonly size: number;
+  readonly #transport: Transport;
+  readonly #executor: Executor;
+  readonly #links: Links;
+  readonly #segmentBytes: number;
+  #failure: Error | undefined;
+  #closed = false;
+
+  constructor({ transport, heap, links, segmentBytes = SEGMENT_BYTES }: CommunicatorOptions) {
+    if (!Number.isInteger(segmentBytes) || segmentBytes < 8 || segmentBytes % 8 !== 0) {
+      throw new RangeError(`segmentBytes must be a positive multiple of 8, got ${segmentBytes}`);
+    }
+    this.#transport = transport;
+    this.rank = transport.rank;
+    this.size = transport.size;
+    this.#executor = new Executor(transport, heap);
+    this.#links = links ?? { ...(typicalLinks[transport.name] ?? typicalLinks.tcp!), groupSize: transport.size };
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /** Checks a call and decides how it is done, for `run`, which may repeat it. @throws RangeError for wrong options */
+  prepare(options: CallOptions): PreparedCall {
+    const checked = checkCall(options, this.size);
+    const call = { ...checked, ...this.#decide(checked) };
+    const place = { rank: this.rank, size: this.size };
+    const schedule = scheduleOf(call, place, Math.floor(this.#segmentBytes / elementBytes[call.dtype]));
+    return { call, schedule, note: noteOf(describeCall(call)) };
+  }
+
+  /**
+   * @throws PeerError that names the rank that failed, and the call. The communicator is of no use afterwards: later calls
+   * throw the same error.
+   */
+  run(prepared: PreparedCall): void {
+    if (this.#closed) throw new Error(`${prepared.call.collective}: the group is closed`);
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      this.#executor.run(prepared);
+    } catch (cause) {
+      const error = cause as Error;
+      error.message = `${describeCall(prepared.call)}, call ${this.#executor.calls} of rank ${this.rank}: ${error.message}`;
+      this.#failure = error;
+      this.#transport.fail(error);
+      throw error;
+    }
+  }
+
+  /** Prepares and runs. */
+  call(options: CallOptions): void {
+    this.run(this.prepare(options));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#transport.close();
+    this.#executor.free();
+  }
+
+  #decide(call: Call): { algorithm: Algorithm; groupSize?: number } {
+    const { collective, count, dtype, wire } = call;
+    const bytes = count * (wire === "f32" ? elementBytes[dtype] : 2);
+    const shared = this.#transport.shared !== undefined;
+    const groupSize = call.groupSize ?? this.#links.groupSize;
+    if (call.algorithm === "shared" && (!shared || wire !== "f32")) {
+      throw new RangeError(`all-reduce: algorithm shared needs threads of one process and wire f32; take "auto"`);
+    }
+    const needsGroup = call.algorithm === "hierarchical" || call.algorithm === "torus";
+    if (call.algorithm !== "auto") {
+      return { algorithm: call.algorithm as Algorithm, ...(needsGroup ? { groupSize } : {}) };
+    }
+    const situation = {
+      size: this.size,
+      bytes,
+      links: { ...this.#links, groupSize },
+      shared,
+      halfWire: wire !== "f32",
+    };
+    switch (collective) {
+      case "all-reduce": {
+        const algorithm = fastestAllReduce(situation);
+        return { algorithm, ...(algorithm === "hierarchical" ? { groupSize } : {}) };
+      }
+      case "broadcast":
+        return { algorithm: fastestBroadcast(situation) };
+      case "all-gather":
+      case "reduce-scatter":
+        return { algorithm: groupSize < this.size ? "ring" : "direct" };
+      case "all-to-all":
+        return { algorithm: "pairwise" };
+      case "barrier":
+        return { algorithm: "dissemination" };
+      default:
+        return collective satisfies never;
+    }
+  }
+}
