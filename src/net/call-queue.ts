@@ -8,6 +8,8 @@ import type { CallOptions } from "./types.ts";
 
 /** How far a client runs ahead of its oldest `once` call without a reply: servers keep as many replies. */
 const MAX_AHEAD = 1024;
+/** How many calls are sent at once over a new connection after one broke; each reply lets two more go. */
+const FIRST_AFTER_LOSS = 4;
 const DEADLINE_MS = 180_000;
 const RETRIES = 3;
 /** Timers beyond this are due at once. */
@@ -45,6 +47,8 @@ export class CallQueue {
   #sequence = 0;
   #inFlightBytes = 0;
   #inFlight = 0;
+  /** The most calls in flight: few after a loss, so that a bad connection still gets some replies through. */
+  #window = Number.POSITIVE_INFINITY;
   #link: Link | undefined;
   #methods = new Map<string, { readonly number: number; readonly once: boolean }>();
   #maxFrameBytes = Number.POSITIVE_INFINITY;
@@ -101,6 +105,7 @@ export class CallQueue {
   /** Calls that were sent wait to be sent again, before the others. */
   disconnected(error: ConnectionError): void {
     this.#link = undefined;
+    this.#window = FIRST_AFTER_LOSS;
     const again: PendingCall[] = [];
     for (const call of this.#calls.values()) {
       if (!call.sent) continue;
@@ -120,6 +125,7 @@ export class CallQueue {
     const call = this.#calls.get(sequence);
     if (call === undefined) return;
     if (call.sent) this.#takeBack(call);
+    this.#window = this.#window > MAX_AHEAD ? Number.POSITIVE_INFINITY : this.#window + 1;
     if (body !== undefined) {
       this.#forget(call);
       call.resolve(body);
@@ -144,14 +150,14 @@ export class CallQueue {
     if (link === undefined) return;
     while (this.#next < this.#unsent.length && !link.congested && !link.closed) {
       const call = this.#unsent[this.#next]!;
-      if (this.#calls.has(call.sequence)) {
-        const method = this.#methods.get(call.method);
-        if (method === undefined) this.#reject(call, this.#unknown(call));
-        else if (call.bytes > this.#maxFrameBytes) this.#reject(call, this.#tooLarge(call));
-        else if (this.#mustWait(call)) break;
-        else this.#sendCall(link, call, method);
-      }
+      const method = this.#methods.get(call.method);
+      if (this.#calls.has(call.sequence) && method !== undefined && this.#mustWait(call)) break;
+      // Before the call is sent, because the connection may break at it and change the queue.
       this.#next++;
+      if (!this.#calls.has(call.sequence)) continue;
+      if (method === undefined) this.#reject(call, this.#unknown(call));
+      else if (call.bytes > this.#maxFrameBytes) this.#reject(call, this.#tooLarge(call));
+      else this.#sendCall(link, call, method);
     }
     if (this.#next === this.#unsent.length) {
       this.#unsent.length = 0;
@@ -165,7 +171,9 @@ export class CallQueue {
   #mustWait(call: PendingCall): boolean {
     if (this.#inFlight === 0) return false;
     return (
-      this.#inFlightBytes + call.bytes > this.#maxInFlightBytes || call.sequence - this.#oldestOnce(call) >= MAX_AHEAD
+      this.#inFlight >= this.#window ||
+      this.#inFlightBytes + call.bytes > this.#maxInFlightBytes ||
+      call.sequence - this.#oldestOnce(call) >= MAX_AHEAD
     );
   }
 
@@ -255,7 +263,7 @@ export class CallQueue {
     call.resend = Number.POSITIVE_INFINITY;
     this.#takeBack(call);
     if (call.tries <= call.retries) {
-      this.#unsent.push(call);
+      this.#unsent.splice(this.#next, 0, call);
       this.send();
     } else {
       this.#reject(

@@ -276,10 +276,8 @@ export class Link {
       this.#write(fields, parts);
       return;
     }
-    if (fault === "cut") {
-      this.#flush();
-      this.#socket.write(Buffer.from("FLOT\x01"));
-    }
+    this.#flush();
+    if (fault === "cut") this.#socket.write(Buffer.from("FLOT\x01"));
     this.destroy(this.#error("was disconnected by a fault on purpose"));
   }
 }
