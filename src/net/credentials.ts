@@ -1,37 +1,49 @@
 // Reading a folder of keys: what a process needs to prove who it is and to check others.
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConnectionError } from "./error.ts";
 
 export interface Credentials {
-  /** The authorities whose certificates are trusted, as PEM; during a rotation the new and the old one. */
+  /** The authorities that are trusted, as PEM. */
   readonly ca: string;
-  /** The certificate and, after a rotation, how the old authority vouches for the new one. */
-  readonly cert: string;
-  readonly key: string;
+  /** Certificate and key in one text, as PEM, followed by certificates of authorities that lead to a trusted one. */
+  readonly identity: string;
 }
 
 export const keyFiles = {
   authority: "ca.pem",
   authorityKey: "ca.key",
-  certificate: (role: string): string => `${role}.pem`,
-  key: (role: string): string => `${role}.key`,
+  role: (role: string): string => `${role}.pem`,
 } as const;
 
-/** @throws ConnectionError that names the file and what to do */
+/** @throws ConnectionError that names the file and what to do: missing, no PEM, no longer valid */
 export async function readCredentials(folder: string, role: string): Promise<Credentials> {
-  const [ca, cert, key] = await Promise.all(
-    [keyFiles.authority, keyFiles.certificate(role), keyFiles.key(role)].map((name) => readPem(join(folder, name))),
-  );
-  return { ca: ca!, cert: cert!, key: key! };
+  const path = join(folder, keyFiles.role(role));
+  const [ca, identity] = await Promise.all([readPem(join(folder, keyFiles.authority)), readPem(path)]);
+  const { validTo } = new X509Certificate(splitPem(identity)[0]!);
+  if (new Date(validTo).getTime() < Date.now()) {
+    throw new ConnectionError(`${path}: the certificate was valid until ${validTo}; run \`flotilla keys rotate\``);
+  }
+  return { ca, identity };
+}
+
+/** The certificates of a text, each as PEM. */
+export function splitPem(text: string): string[] {
+  return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g) ?? [];
 }
 
 async function readPem(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new ConnectionError(`${path}: cannot be read: ${cause.code}; make keys by \`flotilla keys make\``, { cause });
   });
-  if (!text.includes("-----BEGIN ")) {
-    throw new ConnectionError(`${path}: holds no PEM; make keys anew by \`flotilla keys make\``);
+  try {
+    for (const certificate of splitPem(text)) new X509Certificate(certificate);
+    if (splitPem(text).length > 0) return text;
+  } catch (cause) {
+    throw new ConnectionError(`${path}: holds a damaged certificate; make keys anew by \`flotilla keys make\``, {
+      cause,
+    });
   }
-  return text;
+  throw new ConnectionError(`${path}: holds no certificate; make keys by \`flotilla keys make\``);
 }

@@ -40,3 +40,8 @@ export class ConnectionError extends Error {
     this.temporary = options.temporary ?? false;
   }
 }
+
+/** Whether TLS failed because of who the peers are: it would fail again. All other errors may pass. */
+export function isIdentityError({ code = "" }: NodeJS.ErrnoException): boolean {
+  return /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|^ERR_SSL|^ERR_TLS/.test(code);
+}

@@ -3,6 +3,15 @@ export { type Address, formatAddress, isLoopback, parseAddress } from "./address
 export { AppliedCalls, type AppliedClient, type AppliedOptions, type Outcome } from "./applied.ts";
 export { type ClientOptions, RpcClient } from "./client.ts";
 export { ConnectionError, type NetErrorCode, RpcError } from "./error.ts";
+export {
+  type KeyInfo,
+  type KeysOptions,
+  keyRoles,
+  makeKeys,
+  type RotateOptions,
+  rotateKeys,
+  showKeys,
+} from "./keys.ts";
 export { RpcServer, type ServerOptions } from "./server.ts";
 export { dial, type Listener, type ListenSettings, listen } from "./sockets.ts";
 export type {

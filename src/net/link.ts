@@ -2,7 +2,7 @@
 // notices when the peer no longer does.
 import type { Socket } from "node:net";
 import { crc32 } from "node:zlib";
-import { ConnectionError } from "./error.ts";
+import { ConnectionError, isIdentityError } from "./error.ts";
 import type { FaultSource } from "./faults.ts";
 import { type Frame, FrameDecoder, type FrameFields, HEADER_BYTES, kinds, writeHeader } from "./frame.ts";
 
@@ -65,9 +65,7 @@ export class Link {
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("drain", () => this.#settings.onDrain());
     socket.on("end", () => this.#ended());
-    socket.on("error", (cause: NodeJS.ErrnoException) =>
-      this.destroy(this.#error(`the connection broke: ${cause.code ?? cause.message}`, cause)),
-    );
+    socket.on("error", (cause: NodeJS.ErrnoException) => this.destroy(this.#broken(cause)));
     socket.on("close", () => this.destroy());
   }
 
@@ -157,6 +155,12 @@ export class Link {
 
   #error(what: string, cause?: unknown): ConnectionError {
     return new ConnectionError(`${this.#settings.peer()} ${what}`, { cause, temporary: true });
+  }
+
+  #broken(cause: NodeJS.ErrnoException): ConnectionError {
+    const peer = this.#settings.peer();
+    if (!isIdentityError(cause)) return this.#error(`broke the connection: ${cause.code ?? cause.message}`, cause);
+    return new ConnectionError(`${peer} refused the connection, or its certificate: ${cause.message}`, { cause });
   }
 
   #ended(): void {

@@ -4,7 +4,7 @@ import net, { isIP, type Socket } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
-import { ConnectionError } from "./error.ts";
+import { ConnectionError, isIdentityError } from "./error.ts";
 import type { KeysOption } from "./types.ts";
 
 const tlsSettings = {
@@ -62,9 +62,17 @@ export async function listen({ address: text, keys, onSocket, onRefused }: Liste
 export async function dial(text: string, keys?: KeysOption): Promise<Socket> {
   const address = parseAddress(text);
   if (address.protocol !== "tls") return await connected(text, net.connect(endpoint(address)), "connect");
-  const { ca, cert, key } = await credentials(text, keys, "worker");
+  const { ca, identity } = await credentials(text, keys, "worker");
   const name = isIP(address.host) === 0 ? { servername: address.host } : {};
-  const socket = tls.connect({ ...tlsSettings, ...name, ca, cert, key, host: address.host, port: address.port });
+  const socket = tls.connect({
+    ...tlsSettings,
+    ...name,
+    ca,
+    cert: identity,
+    key: identity,
+    host: address.host,
+    port: address.port,
+  });
   return await connected(text, socket, "secureConnect");
 }
 
@@ -95,18 +103,19 @@ async function tlsServer(
     onSocket,
   );
   server.on("tlsClientError", (cause: NodeJS.ErrnoException, socket: TLSSocket) => {
+    const peer = socket.remoteAddress ?? "a peer that has gone";
     socket.destroy();
-    onRefused(
-      new ConnectionError(
-        `${socket.remoteAddress ?? "a peer that has gone"} was refused at ${address}: ${cause.code ?? cause.message}`,
-        { cause },
-      ),
-    );
+    onRefused(new ConnectionError(`${peer} was refused: ${cause.code ?? cause.message}`, { cause }));
   });
   return server;
 }
 
-const secure = ({ ca, cert, key }: Credentials): tls.SecureContextOptions => ({ ...tlsSettings, ca, cert, key });
+const secure = ({ ca, identity }: Credentials): tls.SecureContextOptions => ({
+  ...tlsSettings,
+  ca,
+  cert: identity,
+  key: identity,
+});
 
 function credentials(address: string, keys: KeysOption | undefined, role: string): Promise<Credentials> {
   if (keys === undefined) {
@@ -139,13 +148,11 @@ function connected(address: string, socket: Socket, event: "connect" | "secureCo
   });
 }
 
-/** Errors of certificates will be the same next time; all others may pass. */
 function dialError(address: string, cause: NodeJS.ErrnoException): ConnectionError {
-  const code = cause.code ?? "";
-  const identity = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|^ERR_SSL|^ERR_TLS/.test(code);
+  const identity = isIdentityError(cause);
   const what = identity
     ? `${cause.message}; both sides need keys of the same \`flotilla keys\` folder`
-    : code || cause.message;
+    : (cause.code ?? cause.message);
   return new ConnectionError(`cannot connect to ${address}: ${what}`, { cause, temporary: !identity });
 }
 
