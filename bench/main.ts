@@ -27,6 +27,7 @@ const benches: Readonly<Record<string, Bench>> = {
     about: "training steps of ResNet-50, BERT and others beside PyTorch; bf16, recompute, planning",
     load: () => import("./engine.ts"),
   },
+  rpc: { about: "remote calls over unix sockets, tcp and tls, beside plain streams", load: () => import("./rpc.ts") },
   quality: {
     about: "AUC and log loss on real data beside PyTorch and scikit-learn",
     load: () => import("./quality.ts"),
