@@ -24,6 +24,7 @@ export class Executor {
   /** This rank's note, and a place for a peer's. */
   readonly #notes: number;
   readonly #ownNote: Uint32Array;
+  readonly #peerNote: Uint32Array;
   readonly #noteBytes: Uint8Array;
   /** By peer, the last call whose note went there, and came from there. */
   readonly #told: Float64Array;
@@ -36,8 +37,9 @@ export class Executor {
     this.#transport = transport;
     this.#heap = heap;
     this.#kernels = reduction(heap);
-    this.#notes = heap.alloc(NOTE_BYTES);
+    this.#notes = heap.alloc(2 * NOTE_BYTES);
     this.#ownNote = heap.u32(this.#notes, NOTE_BYTES / 4);
+    this.#peerNote = heap.u32(this.#notes + NOTE_BYTES, NOTE_BYTES / 4);
     this.#noteBytes = heap.u8(this.#notes, NOTE_BYTES);
     this.#told = new Float64Array(transport.size);
     this.#heard = new Float64Array(transport.size);
@@ -120,13 +122,14 @@ export class Executor {
 
   /** Takes the peer's note and compares it. */
   #hear(peer: number): void {
-    const address = this.#transport.borrow(peer, NOTE_BYTES);
-    this.#compare(address, peer);
+    this.#compare(this.#transport.borrow(peer, NOTE_BYTES), peer);
     this.#transport.release(peer);
   }
 
   #compare(address: number, peer: number): void {
-    compareNotes(this.#ownNote, this.#heap.u32(address, NOTE_BYTES / 4), this.#transport.rank, peer);
+    // Where it lies it may not be aligned.
+    this.#kernels.copyBytes(this.#notes + NOTE_BYTES, address, NOTE_BYTES);
+    compareNotes(this.#ownNote, this.#peerNote, this.#transport.rank, peer);
   }
 
   /** Numbers as the wire carries them, so that this rank keeps what the others get. */

@@ -5,42 +5,49 @@ export class SendQueue {
   #first = 0;
   #length = 0;
 
-  get empty(): boolean {
-    return this.#length === 0;
+  get length(): number {
+    return this.#length;
   }
 
-  /** Address and bytes left of the oldest send. */
-  get address(): number {
-    return this.#entries[2 * this.#first]!;
+  /** Where the i-th oldest send goes on, and the bytes left of it. */
+  address(i: number): number {
+    return this.#entries[this.#at(i)]!;
   }
 
-  get bytes(): number {
-    return this.#entries[2 * this.#first + 1]!;
+  bytes(i: number): number {
+    return this.#entries[this.#at(i) + 1]!;
   }
 
   push(address: number, bytes: number): void {
-    const room = this.#entries.length / 2;
-    if (this.#length === room) this.#grow(room);
-    const last = (this.#first + this.#length++) % (this.#entries.length / 2);
-    this.#entries[2 * last] = address;
-    this.#entries[2 * last + 1] = bytes;
+    if (this.#length === this.#entries.length / 2) this.#grow();
+    const at = this.#at(this.#length++);
+    this.#entries[at] = address;
+    this.#entries[at + 1] = bytes;
   }
 
-  /** `bytes` of the oldest send went out. */
+  /** `bytes` of the oldest sends went out. */
   advance(bytes: number): void {
-    const at = 2 * this.#first;
-    this.#entries[at] = this.#entries[at]! + bytes;
-    this.#entries[at + 1] = this.#entries[at + 1]! - bytes;
-    if (this.#entries[at + 1]! > 0) return;
-    this.#first = (this.#first + 1) % (this.#entries.length / 2);
-    this.#length--;
+    for (let left = bytes; left > 0; ) {
+      const at = this.#at(0);
+      const part = Math.min(left, this.#entries[at + 1]!);
+      this.#entries[at] = this.#entries[at]! + part;
+      this.#entries[at + 1] = this.#entries[at + 1]! - part;
+      left -= part;
+      if (this.#entries[at + 1]! > 0) return;
+      this.#first = (this.#first + 1) % (this.#entries.length / 2);
+      this.#length--;
+    }
   }
 
-  #grow(room: number): void {
-    const entries = new Float64Array(4 * room);
-    const head = this.#entries.subarray(2 * this.#first);
-    entries.set(head);
-    entries.set(this.#entries.subarray(0, 2 * this.#first), head.length);
+  #at(i: number): number {
+    return 2 * ((this.#first + i) % (this.#entries.length / 2));
+  }
+
+  #grow(): void {
+    const entries = new Float64Array(2 * this.#entries.length);
+    const front = this.#entries.subarray(2 * this.#first);
+    entries.set(front);
+    entries.set(this.#entries.subarray(0, 2 * this.#first), front.length);
     this.#entries = entries;
     this.#first = 0;
   }
