@@ -53,7 +53,7 @@ async function main({ transport, folder }: PeerRequest): Promise<PeerReady> {
     ...(transport === "tls" && { keys }),
     handlers: {
       echo: (body) => [body],
-      sink: () => [],
+      sink: { borrows: true, handle: () => [] },
     },
   });
   const plain = await plainServer(transport, keys);

@@ -1,7 +1,7 @@
 // The calls of a client that have no reply yet: in which order and how many at once they are sent, when they are sent again
 // and when they have waited for long enough.
 import { type ConnectionError, RpcError } from "./error.ts";
-import { kinds } from "./frame.ts";
+import { type FrameFields, kinds } from "./frame.ts";
 import { type Link, none } from "./link.ts";
 import type { Welcome } from "./messages.ts";
 import type { CallOptions } from "./types.ts";
@@ -26,6 +26,7 @@ interface PendingCall {
   readonly reject: (error: RpcError) => void;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: (() => void) | undefined;
+  readonly into: Uint8Array | undefined;
   tries: number;
   sent: boolean;
   /** When it is sent again without a reply. */
@@ -82,6 +83,7 @@ export class CallQueue {
         reject,
         signal,
         onAbort,
+        into: options.into,
         tries: 0,
         sent: false,
         resend: Number.POSITIVE_INFINITY,
@@ -119,6 +121,13 @@ export class CallQueue {
     }
     this.#unsent = [...again, ...this.#unsent.slice(this.#next)];
     this.#next = 0;
+  }
+
+  /** Where the body of a received frame is to lie. */
+  place({ kind, sequence }: FrameFields, bytes: number): Uint8Array | undefined {
+    if (kind !== kinds.reply) return undefined;
+    const into = this.#calls.get(sequence)?.into;
+    return into === undefined || bytes > into.byteLength ? undefined : into.subarray(0, bytes);
   }
 
   settle(sequence: number, body: Uint8Array | undefined, error: RpcError | undefined): void {
@@ -224,6 +233,7 @@ export class CallQueue {
   }
 
   #reject(call: PendingCall, error: RpcError): void {
+    if (call.into !== undefined) this.#link?.divert(call.sequence);
     this.#forget(call);
     call.reject(error);
   }

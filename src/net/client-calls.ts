@@ -1,5 +1,6 @@
 // The calls of one client at a server, over all its connections: runs handlers, answers repeated calls, cancels.
 import type { AppliedCalls, Outcome } from "./applied.ts";
+import type { BodyPool } from "./body-pool.ts";
 import { RpcError } from "./error.ts";
 import { type Frame, kinds } from "./frame.ts";
 import { type Link, none } from "./link.ts";
@@ -11,6 +12,7 @@ export interface NamedMethod {
   readonly name: string;
   readonly handle: Handler;
   readonly once: boolean;
+  readonly borrows: boolean;
 }
 
 class Call implements CallContext {
@@ -48,15 +50,17 @@ class Call implements CallContext {
 export class ClientCalls {
   readonly #methods: readonly NamedMethod[];
   readonly #applied: AppliedCalls;
+  readonly #pool: BodyPool;
   readonly #running = new Map<number, Call>();
   /** Where replies go: the client's newest connection. */
   link: Link | undefined;
   peer: Peer;
 
-  constructor(peer: Peer, methods: readonly NamedMethod[], applied: AppliedCalls) {
+  constructor(peer: Peer, methods: readonly NamedMethod[], applied: AppliedCalls, pool: BodyPool) {
     this.peer = peer;
     this.#methods = methods;
     this.#applied = applied;
+    this.#pool = pool;
   }
 
   /** How many calls have begun and not ended. */
@@ -97,14 +101,14 @@ export class ClientCalls {
       return;
     }
     if (!(result instanceof Promise)) {
-      this.#succeeded(call, result);
+      this.#succeeded(call, result, body);
       release();
       return;
     }
     this.#running.set(sequence, call);
     result
       .then(
-        (parts) => this.#ended(call, () => this.#succeeded(call, parts)),
+        (parts) => this.#ended(call, () => this.#succeeded(call, parts, body)),
         (error) => this.#ended(call, () => this.#failed(call, error)),
       )
       .finally(release);
@@ -130,9 +134,10 @@ export class ClientCalls {
     answer();
   }
 
-  #succeeded(call: Call, parts: readonly Uint8Array[]): void {
+  #succeeded(call: Call, parts: readonly Uint8Array[], body: Uint8Array): void {
     if (call.method.once) this.#record(call, { ok: true, body: joined(parts) });
     else this.link?.send({ ...none, kind: kinds.reply, sequence: call.sequence }, parts);
+    if (call.method.borrows && !parts.some(({ buffer }) => buffer === body.buffer)) this.#pool.give(body);
   }
 
   #failed(call: Call, error: unknown): void {

@@ -146,6 +146,7 @@ export class RpcClient {
           this.#queue.connected(link, welcome);
           resolve();
         },
+        place: (frame, bytes) => this.#queue.place(frame, bytes),
         onDrain: () => this.#queue.send(),
         onClose: (error) => {
           clearTimeout(timer);

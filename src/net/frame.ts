@@ -72,6 +72,8 @@ export interface DecoderOptions {
   readonly onFrame: (frame: Frame) => void;
   /** Whether a body of that many bytes may be allocated now. If not, the decoder pauses until `resume`. */
   readonly admit?: (bytes: number) => boolean;
+  /** Where the body of a frame is to lie; undefined: in memory of its own. */
+  readonly place?: (frame: FrameFields, bytes: number) => Uint8Array | undefined;
 }
 
 const POOL_BYTES = 1 << 17;
@@ -129,6 +131,12 @@ export class FrameDecoder {
     return this.#paused;
   }
 
+  /** If the body of the frame of that number is arriving, the rest of it is written elsewhere. */
+  divert(sequence: number): void {
+    if (this.#body === undefined || this.#frame.sequence !== sequence) return;
+    this.#body = new Uint8Array(this.#length);
+  }
+
   /** Gives no frames until `resume`; bytes that come meanwhile are kept. May be called by `onFrame`. */
   pause(): void {
     this.#paused = true;
@@ -158,7 +166,7 @@ export class FrameDecoder {
           this.#paused = true;
           break;
         }
-        this.#body = this.#allocate(this.#length);
+        this.#body = this.#options.place?.(this.#frame, this.#length) ?? this.#allocate(this.#length);
       }
       at += this.#fill(chunk, at);
       if (this.#bodyFilled === this.#length) this.#finish();

@@ -23,5 +23,6 @@ export type {
   KeysOption,
   LinkOptions,
   Method,
+  MethodOptions,
   Peer,
 } from "./types.ts";

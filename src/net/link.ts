@@ -14,6 +14,7 @@ export interface LinkSettings {
   readonly peer: () => string;
   readonly onFrame: (frame: Frame) => void;
   readonly admit?: (bytes: number) => boolean;
+  readonly place?: (frame: FrameFields, bytes: number) => Uint8Array | undefined;
   /** What was written has gone to the system, after `congested` was true. */
   readonly onDrain: () => void;
   /** Once. Without an error: the peer ended it in order, or this side did. */
@@ -60,6 +61,7 @@ export class Link {
       maxFrameBytes: settings.maxFrameBytes,
       onFrame: (frame) => this.#receive(frame),
       ...(settings.admit !== undefined && { admit: settings.admit }),
+      ...(settings.place !== undefined && { place: settings.place }),
     });
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
@@ -85,6 +87,11 @@ export class Link {
 
   set maxFrameBytes(bytes: number) {
     this.#decoder.maxFrameBytes = bytes;
+  }
+
+  /** Writes no more of the reply of that number to where it was to lie. */
+  divert(sequence: number): void {
+    this.#decoder.divert(sequence);
   }
 
   /** Takes no more frames and reads no more bytes until `resume`. */
@@ -172,7 +179,11 @@ export class Link {
     if (this.#closed) return;
     this.#silentMs = 0;
     this.bytesReceived += chunk.length;
+    // What is sent while frames are read goes out with them.
+    const scheduled = this.#flushing;
+    this.#flushing = true;
     this.#guard(() => this.#decoder.push(chunk));
+    if (!scheduled) this.#flush();
     if (this.#decoder.paused && !this.#closed) this.#socket.pause();
   }
 
@@ -212,7 +223,7 @@ export class Link {
       }
       if (this.#flushing) return;
       this.#flushing = true;
-      setImmediate(() => this.#flush());
+      process.nextTick(() => this.#flush());
       return;
     }
     this.#socket.cork();

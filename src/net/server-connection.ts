@@ -1,5 +1,6 @@
 // One connection at a server: who speaks, how fast, and whether it may go on.
 import type { Socket } from "node:net";
+import type { BodyPool } from "./body-pool.ts";
 import type { Budget } from "./budget.ts";
 import type { ClientCalls } from "./client-calls.ts";
 import { ConnectionError } from "./error.ts";
@@ -14,6 +15,12 @@ import type { Peer } from "./types.ts";
 const MAX_RUNNING = 1024;
 /** How long a client may take to say who it is. */
 const HELLO_MS = 10_000;
+
+/** What all connections of a server share. */
+export interface Memory {
+  readonly budget: Budget;
+  readonly pool: BodyPool;
+}
 
 export interface ConnectionEvents {
   readonly onHello: (peer: Peer) => ClientCalls;
@@ -36,7 +43,7 @@ export class ServerConnection {
   #admitted = 0;
   #closed = false;
 
-  constructor(socket: Socket, at: string, limits: LinkLimits, budget: Budget, events: ConnectionEvents) {
+  constructor(socket: Socket, at: string, limits: LinkLimits, { budget, pool }: Memory, events: ConnectionEvents) {
     this.#limits = limits;
     this.#budget = budget;
     this.#events = events;
@@ -49,6 +56,7 @@ export class ServerConnection {
       peer: () => this.peer?.description ?? this.#from,
       onFrame: (frame) => this.#receive(frame),
       admit: (bytes) => this.#admit(bytes),
+      place: (_, bytes) => (this.calls === undefined ? undefined : pool.take(bytes)),
       onDrain: () => this.#goOn(),
       onClose: (error) => this.#ended(error),
     });

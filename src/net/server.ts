@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { AppliedCalls } from "./applied.ts";
+import { BodyPool } from "./body-pool.ts";
 import { Budget } from "./budget.ts";
 import { ClientCalls, type NamedMethod } from "./client-calls.ts";
 import { type ConnectionError, RpcError } from "./error.ts";
@@ -54,6 +55,7 @@ export class RpcServer {
   readonly #methods: readonly NamedMethod[];
   readonly #welcome: Uint8Array;
   readonly #budget: Budget;
+  readonly #pool = new BodyPool();
   readonly #connections = new Set<ServerConnection>();
   readonly #clients = new Map<bigint, { readonly calls: ClientCalls; goneMs: number }>();
   #listener!: Listener;
@@ -68,8 +70,8 @@ export class RpcServer {
     this.applied = options.applied ?? new AppliedCalls();
     this.#methods = Object.entries(options.handlers).map(([name, method]) =>
       typeof method === "function"
-        ? { name, handle: method, once: false }
-        : { name, handle: method.handle, once: method.once ?? false },
+        ? { name, handle: method, once: false, borrows: false }
+        : { name, handle: method.handle, once: method.once ?? false, borrows: method.borrows ?? false },
     );
     this.#welcome = encodeWelcome({
       server: randomBytes(8).toString("hex"),
@@ -130,7 +132,7 @@ export class RpcServer {
       socket,
       this.#listener.address,
       this.#limits,
-      this.#budget,
+      { budget: this.#budget, pool: this.#pool },
       {
         onHello: (peer) => this.#greet(connection, peer),
         onClose: (error) => this.#ended(connection, error),
@@ -142,7 +144,7 @@ export class RpcServer {
   #greet(connection: ServerConnection, peer: Peer): ClientCalls {
     let client = this.#clients.get(peer.client);
     if (client === undefined) {
-      client = { calls: new ClientCalls(peer, this.#methods, this.applied), goneMs: 0 };
+      client = { calls: new ClientCalls(peer, this.#methods, this.applied, this.#pool), goneMs: 0 };
       this.#clients.set(peer.client, client);
     }
     const { calls } = client;

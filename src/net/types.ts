@@ -64,11 +64,16 @@ export type Handler = (
   context: CallContext,
 ) => readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
 
-/**
- * A handler and how it is called. `once`: its call is applied once: the reply is kept until the caller has it, and a
- * repeated call gets it again.
- */
-export type Method = Handler | { readonly handle: Handler; readonly once?: boolean };
+export interface MethodOptions {
+  readonly handle: Handler;
+  /** Its calls are applied once: a reply is kept until the caller has it, and a repeated call gets it again. Default false. */
+  readonly once?: boolean;
+  /** The handler needs no byte of the body once it has answered, so that its memory serves for later bodies. Default false. */
+  readonly borrows?: boolean;
+}
+
+/** A handler, or a handler and how it is called. */
+export type Method = Handler | MethodOptions;
 
 /** By the names under which clients call them. */
 export type Handlers = Readonly<Record<string, Method>>;
@@ -80,4 +85,6 @@ export interface CallOptions {
   readonly retries?: number;
   /** Cancels the call: it fails at once, and the handler's signal is aborted. */
   readonly signal?: AbortSignal | undefined;
+  /** Where the reply is written if it fits; the promise then gives its part of it. Not touched once the call has settled. */
+  readonly into?: Uint8Array | undefined;
 }
