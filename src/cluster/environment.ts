@@ -26,3 +26,14 @@ export function wrong(env: Environment, name: string, expected: string): Cluster
   const found = text === undefined ? "not set" : JSON.stringify(text);
   return new ClusterError(`environment variable ${name} is ${found}; expected ${expected}`);
 }
+
+/** Names of jobs are names of files too. @throws ClusterError when `FLOTILLA_JOB` is none */
+export function expectJobName(env: Environment): void {
+  if (!isJobName(env.FLOTILLA_JOB ?? "")) throw wrong(env, "FLOTILLA_JOB", jobNameForm);
+}
+
+export const jobNameForm = "up to 100 letters, digits, dots, hyphens and underscores, the first a letter or digit";
+
+export function isJobName(text: string): boolean {
+  return /^[A-Za-z0-9][\w.-]{0,99}$/.test(text);
+}

@@ -1,5 +1,5 @@
 // Tasks that another program started: mpirun of Open MPI, mpiexec of MPICH and Intel MPI (hydra), srun of Slurm.
-import { type Environment, optionalNumber, present, wholeNumber, wrong } from "./environment.ts";
+import { type Environment, expectJobName, optionalNumber, present, wholeNumber, wrong } from "./environment.ts";
 import { expandNodeList } from "./node-list.ts";
 
 /** This process among those that were started together. */
@@ -68,6 +68,7 @@ function task(
   name: string | undefined,
 ): Task {
   const list = present(env, "SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST";
+  if (present(env, "FLOTILLA_JOB")) expectJobName(env);
   const nodes = by === "Slurm" && present(env, list) ? expandNodeList(env[list]!) : [];
   return {
     by,

@@ -44,9 +44,10 @@ export interface MemberInfo {
 }
 
 export interface MemberEvent {
-  readonly kind: "joined" | "left" | "died";
+  /** `stalled`: its step has not risen for long, while others went on. */
+  readonly kind: "joined" | "left" | "died" | "stalled";
   readonly member: MemberInfo;
-  /** One line that names who, what and since when: "worker 2 (pid 71 on b) died 0.2 s ago: …". */
+  /** One line that names who, what and since when: "worker 2 (pid 71 on b) died at 10:42:07, 41 s after it joined: …". */
   readonly text: string;
 }
 
@@ -113,6 +114,6 @@ export interface Membership {
   lease(key: string, items: readonly string[]): Promise<WorkQueue>;
   /** For `flotilla status`: returns at once, and the newest report counts. */
   report(values: Report): void;
-  /** Ends in order: the others see `left`, not `died`. */
+  /** Ends in order: the others see `left`, not `died`. A process that runs the coordinator waits for them to end. */
   leave(): Promise<void>;
 }

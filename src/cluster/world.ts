@@ -1,8 +1,8 @@
 // This process's place in the job, from the environment: set by `flotilla launch`, or by Slurm or MPI.
-import { tmpdir, userInfo } from "node:os";
+import { hostname, tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Environment, optionalNumber, present, wholeNumber, wrong } from "./environment.ts";
+import { type Environment, expectJobName, optionalNumber, present, wholeNumber, wrong } from "./environment.ts";
 import { type Task, taskFromEnvironment } from "./schedulers.ts";
 import type { Role } from "./types.ts";
 
@@ -44,7 +44,7 @@ export function worldFromEnvironment(env: Environment = process.env): World {
   if (task !== undefined)
     return worldOfTask(task, { role: "worker", rank: task.rank, workers: task.size, servers: 0 }, env);
   return {
-    job: env.FLOTILLA_JOB || `local-${process.pid}`,
+    job: jobName(env),
     role: "worker",
     rank: 0,
     workers: 1,
@@ -86,7 +86,7 @@ export function worldOfTask(
   const local = join(tmpdir(), `flotilla-${userInfo().uid}`, task.job);
   const shared = task.local ? local : resolve(env.FLOTILLA_RENDEZVOUS || ".flotilla", task.job);
   const keys = env.FLOTILLA_KEYS || (task.local ? undefined : join(shared, "keys"));
-  const host = env.FLOTILLA_HOST || (task.local ? undefined : task.node);
+  const host = env.FLOTILLA_HOST || (task.local ? undefined : (task.node ?? hostname()));
   return {
     job: task.job,
     ...place,
@@ -115,7 +115,7 @@ function launched(env: Environment): World {
     }
   }
   return {
-    job: env.FLOTILLA_JOB || `local-${process.pid}`,
+    job: jobName(env),
     role,
     rank,
     workers,
@@ -127,6 +127,12 @@ function launched(env: Environment): World {
     ...(present(env, "FLOTILLA_HOST") && { host: env.FLOTILLA_HOST! }),
     ...(present(env, "FLOTILLA_FOLDER") && { folder: env.FLOTILLA_FOLDER! }),
   };
+}
+
+function jobName(env: Environment): string {
+  if (!present(env, "FLOTILLA_JOB")) return `local-${process.pid}`;
+  expectJobName(env);
+  return env.FLOTILLA_JOB!;
 }
 
 function threads(env: Environment): { threads?: number } {
