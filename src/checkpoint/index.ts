@@ -1,7 +1,7 @@
 // Saving and loading: whole checkpoints, written atomically and checked by hashes, and plain safetensors files.
 export type { SafetensorsDType } from "./dtype.ts";
 export { CheckpointError } from "./error.ts";
-export { writeWhole } from "./files.ts";
+export { replaceFile, writeWhole } from "./files.ts";
 export { removeCheckpoint } from "./folders.ts";
 export { Checkpoint, openCheckpoint } from "./open.ts";
 export { SafetensorsFile, writeSafetensors } from "./safetensors.ts";

@@ -50,7 +50,7 @@ export function memoryFile({ rows, columns }: TensorSpec): DataFile {
 export function inspect(path: string, spec: FileSpec): DataFile {
   const bytes = statSync(path).size;
   const head = readHead(path, bytes);
-  const gzip = head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b;
+  const gzip = isGzip(head);
   const isParquet = head.subarray(0, 4).toString("latin1") === "PAR1";
   if (spec.format === "parquet") {
     if (!isParquet) throw new DataError("is no Parquet file (it does not start with PAR1)", path);
@@ -71,6 +71,16 @@ export function inspect(path: string, spec: FileSpec): DataFile {
   requireColumns(spec, columns, path);
   return { ...file, columns, start };
 }
+
+/** A text file, plain or gzip, of which nothing is known. */
+export function inspectText(path: string): DataFile {
+  const bytes = statSync(path).size;
+  const gzip = isGzip(readHead(path, bytes));
+  const end = gzip ? Number.POSITIVE_INFINITY : bytes;
+  return { path, bytes, gzip, start: 0, end, columns: [], rowGroups: [] };
+}
+
+const isGzip = (head: Buffer): boolean => head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b;
 
 function inspectParquet(path: string, bytes: number, spec: ParquetSpec): DataFile {
   const footer = readFooter(path);

@@ -1,79 +1,14 @@
 // Text files as blocks of whole lines in the heap, plain or gzip.
-import { closeSync, createReadStream, openSync, readSync } from "node:fs";
-import { createGunzip, type Gunzip } from "node:zlib";
+import { createReadStream } from "node:fs";
+import { createGunzip } from "node:zlib";
 import type { Heap } from "../memory/index.ts";
+import { BLOCK_BYTES, type ByteSource, openBytes } from "./byte-source.ts";
 import { DataError } from "./errors.ts";
 
-/** Small enough for the second-level cache, where the parser then finds what was just read. */
-const BLOCK_BYTES = 256 * 1024;
 export const LINE_LIMIT = 256 * 1024;
 /** Parsers load a few bytes beyond the text; a line break may be added at the end of the file. */
 const PADDING = 64;
 const NEWLINE = 10;
-
-/** Where the bytes of a file come from: each call puts up to BLOCK_BYTES at `address`; 0 at the end. */
-interface ByteSource {
-  /** Bytes of the file consumed so far (compressed ones where it is compressed). */
-  readonly fileBytes: number;
-  read(address: number): number | Promise<number>;
-  close(): void;
-}
-
-/** Reads at once: the system reads ahead, and a thread of a pool would only take a core from a trainer. */
-function plainSource(heap: Heap, path: string, position: number): ByteSource {
-  const fd = openSync(path, "r");
-  const from = position;
-  return {
-    get fileBytes() {
-      return position - from;
-    },
-    read(address) {
-      const bytesRead = readSync(fd, heap.u8(address, BLOCK_BYTES), 0, BLOCK_BYTES, position);
-      position += bytesRead;
-      return bytesRead;
-    },
-    close: () => closeSync(fd),
-  };
-}
-
-function gzipSource(heap: Heap, path: string, position: number): ByteSource {
-  const file = createReadStream(path, { highWaterMark: BLOCK_BYTES });
-  const gunzip: Gunzip = createGunzip({ chunkSize: BLOCK_BYTES });
-  file.on("error", (error) => gunzip.destroy(error));
-  const chunks = file.pipe(gunzip)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let toSkip = position;
-  return {
-    get fileBytes() {
-      return gunzip.bytesWritten;
-    },
-    async read(address) {
-      for (;;) {
-        const { value, done } = await nextChunk(chunks, path);
-        if (done) return 0;
-        if (value.length <= toSkip) {
-          toSkip -= value.length;
-          continue;
-        }
-        const chunk = value.subarray(toSkip);
-        toSkip = 0;
-        heap.u8(address, chunk.length).set(chunk);
-        return chunk.length;
-      }
-    },
-    close() {
-      file.destroy();
-      gunzip.destroy();
-    },
-  };
-}
-
-async function nextChunk(chunks: AsyncIterator<Buffer>, path: string): Promise<IteratorResult<Buffer>> {
-  try {
-    return await chunks.next();
-  } catch (cause) {
-    throw new DataError(`is a damaged or cut off gzip file (${(cause as Error).message})`, path);
-  }
-}
 
 /** The lines that start within a range of one file. `begin` to `end` is the text at hand; it ends with a line break. */
 export class TextBlocks {
@@ -101,7 +36,7 @@ export class TextBlocks {
   open(path: string, gzip: boolean, start: number, end: number, isLineStart = start === 0): void {
     // One byte early: if it is a line break, a line starts at `start`.
     const position = isLineStart ? start : start - 1;
-    this.#source = (gzip ? gzipSource : plainSource)(this.#heap, path, position);
+    this.#source = openBytes(this.#heap, path, gzip, position);
     this.#path = path;
     this.#rangeEnd = end;
     this.#skipLine = !isLineStart;

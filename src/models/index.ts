@@ -1,4 +1,16 @@
 // Ready models.
+
+export {
+  evaluateAnalogies,
+  evaluatePairs,
+  UnknownWordError,
+  Word2Vec,
+  type Word2VecOptions,
+  type Word2VecResult,
+  type Word2VecTrainOptions,
+  WordVectors,
+  word2vec,
+} from "../word2vec/index.ts";
 export {
   type ClickModelName,
   type ClickModelOptions,

@@ -1,0 +1,180 @@
+// Training from text files to vectors: threads that share one heap read the text, then train on it without locks.
+import type { DataFile } from "../data/index.ts";
+import { type Heap, Heap as HeapClass, instantiate } from "../memory/index.ts";
+import { ProgressLine } from "../report/index.ts";
+import { type Corpus, findPhrases, readCorpus, ScratchFile, textFiles } from "./corpus.ts";
+import { createMatrices, type MatricesHandle } from "./matrices.ts";
+import {
+  type ModelSettings,
+  modelSettings,
+  phraseSettings,
+  type Synchronise,
+  trainSettings,
+  type Word2VecOptions,
+  type Word2VecTrainOptions,
+} from "./options.ts";
+import { Word2VecPool } from "./pool.ts";
+import { CHUNK_WORDS, DONE } from "./protocol.ts";
+import { Synchroniser } from "./synchroniser.ts";
+import { WordVectors } from "./vectors.ts";
+
+export interface Word2VecResult {
+  readonly vectors: WordVectors;
+  /** Stopped by the signal: the vectors are as far as they came. */
+  readonly stopped: boolean;
+  /** Words of the vocabulary that were trained on, over all epochs. */
+  readonly words: number;
+  /** Of training, reading the text apart. */
+  readonly seconds: number;
+  readonly wordsPerSecond: number;
+  /** Words of the text that were left out: longer than 255 bytes, or no UTF-8. */
+  readonly dropped: number;
+}
+
+const REPORT_MS = 250;
+
+/** A word2vec model, not trained yet. */
+export class Word2Vec {
+  readonly settings: ModelSettings;
+
+  /** @throws TypeError that names a wrong option */
+  constructor(options: Word2VecOptions = {}) {
+    this.settings = modelSettings(options);
+  }
+
+  /**
+   * Trains on text: words between white space, a sentence a line or none at all, plain or gzip.
+   * @param files paths or globs
+   * @throws DataError where a file is no text or holds no words; the signal's reason where it stops the reading
+   */
+  async train(files: string | readonly string[], options: Word2VecTrainOptions = {}): Promise<Word2VecResult> {
+    const { settings } = this;
+    const chosen = trainSettings(options);
+    const { signal, threads, synchronise } = chosen;
+    signal?.throwIfAborted();
+    const inputs = textFiles(typeof files === "string" ? [files] : files);
+    using scratch = new ScratchFile(chosen.scratch);
+    const heap = HeapClass.create(chosen.maxBytes === undefined ? {} : { maxBytes: chosen.maxBytes });
+    await using pool = new Word2VecPool(heap, threads, scratch.fd);
+    const line = chosen.progress ? new ProgressLine() : undefined;
+    const stop = (): void => pool.stop();
+    signal?.addEventListener("abort", stop);
+    try {
+      const corpus = await read(heap, pool, inputs, { settings, shard: chosen.shard, line });
+      signal?.throwIfAborted();
+      const { vocabulary, dropped } = corpus;
+      const matrices = createMatrices(heap, vocabulary.counts, { ...settings, touched: synchronise !== undefined });
+      const trained = await this.#epochs(heap, pool, corpus, { matrices, line, synchronise });
+      expectFinite(heap, matrices, settings.lr);
+      for (const pointer of [matrices.output, matrices.keep, matrices.alias]) heap.free(pointer);
+      const { words, dim, stride, input } = matrices;
+      const vectors = new WordVectors(heap, vocabulary.words, { rows: words, dim, stride, address: input });
+      return { vectors, stopped: signal?.aborted === true, dropped, ...trained };
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      line?.finish();
+    }
+  }
+
+  async #epochs(
+    heap: Heap,
+    pool: Word2VecPool,
+    { chunks, vocabulary }: Corpus,
+    work: { matrices: MatricesHandle; line: ProgressLine | undefined; synchronise: Synchronise | undefined },
+  ): Promise<{ words: number; seconds: number; wordsPerSecond: number }> {
+    const { epochs, lr, window, negative, cbow, seed } = this.settings;
+    const total = chunks.length * epochs;
+    const wordsOfText = epochs * vocabulary.counts.reduce((a, b) => a + b, 0);
+    const wordsAChunk = wordsOfText / total;
+    const { matrices, line, synchronise } = work;
+    const meter = new Meter(line, wordsOfText, () => Atomics.load(pool.control, DONE) * wordsAChunk);
+    const every = synchronise && Math.max(1, Math.round(synchronise.everyWords / Math.min(wordsAChunk, CHUNK_WORDS)));
+    const synchroniser = synchronise && new Synchroniser(heap, pool, matrices, synchronise);
+    const label = (share: number): string => `epoch ${Math.min(epochs, 1 + Math.floor(share * epochs))}/${epochs}`;
+    const timer = setInterval(() => meter.show(label), REPORT_MS);
+    try {
+      const sizes = { window, negative, cbow, seed, lr, epochs, chunks, matrices };
+      const training = pool.all({
+        type: "train",
+        ...sizes,
+        ...(every === undefined ? {} : { chunksASynchronisation: every }),
+      });
+      await Promise.all([training, synchroniser?.until(training)]);
+      return meter.finish(label);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}
+
+/** Reads the text, and finds phrases in it. */
+async function read(
+  heap: Heap,
+  pool: Word2VecPool,
+  files: readonly DataFile[],
+  options: {
+    settings: ModelSettings;
+    shard: { rank: number; worldSize: number };
+    line: ProgressLine | undefined;
+  },
+): Promise<Corpus> {
+  const { settings, shard, line } = options;
+  const { minCount } = settings;
+  const progress = heap.alloc(8 * pool.size);
+  const bytes = heap.f64(progress, pool.size);
+  const size = files.reduce((sum, file) => sum + file.bytes, 0);
+  const meter = new Meter(line, size, () => bytes.reduce((a, b) => a + b, 0));
+  const timer = setInterval(() => meter.show(() => "reading, bytes"), REPORT_MS);
+  try {
+    const corpus = await readCorpus(heap, pool, files, { shard, minCount, progress });
+    const phrases = phraseSettings(settings);
+    return phrases === undefined ? corpus : await findPhrases(heap, pool, corpus, phrases);
+  } finally {
+    clearInterval(timer);
+    heap.free(progress);
+  }
+}
+
+/** How far a stage is, for the progress line. */
+class Meter {
+  readonly #line: ProgressLine | undefined;
+  readonly #total: number;
+  readonly #done: () => number;
+  readonly #start = performance.now();
+  #last = { at: this.#start, done: 0 };
+
+  constructor(line: ProgressLine | undefined, total: number, done: () => number) {
+    this.#line = line;
+    this.#total = total;
+    this.#done = done;
+  }
+
+  show(label: (share: number) => string): void {
+    if (this.#line === undefined) return;
+    const now = performance.now();
+    const done = Math.min(this.#total, this.#done());
+    const samplesPerSecond = ((done - this.#last.done) / Math.max(1, now - this.#last.at)) * 1000;
+    this.#last = { at: now, done };
+    this.#line.update({
+      label: label(done / this.#total),
+      samples: Math.round(done),
+      totalSamples: this.#total,
+      samplesPerSecond,
+    });
+  }
+
+  finish(label: (share: number) => string): { words: number; seconds: number; wordsPerSecond: number } {
+    const words = Math.round(Math.min(this.#total, this.#done()));
+    const seconds = (performance.now() - this.#start) / 1000;
+    this.#last = { at: this.#start, done: 0 };
+    this.show(label);
+    return { words, seconds, wordsPerSecond: words / seconds };
+  }
+}
+
+/** @throws where the vectors have become something else than numbers */
+function expectFinite(heap: Heap, { input, words, stride }: MatricesHandle, lr: number): void {
+  const { firstNonFinite } = instantiate<{ firstNonFinite(x: number, count: number): number }>("finite", heap);
+  if (firstNonFinite(input, words * stride) < 0) return;
+  throw new Error(`the vectors are not finite any more: a learning rate of ${lr} is too high for this text; lower lr`);
+}
