@@ -2,16 +2,9 @@
 // behind a queue), tests and measurements.
 import type { Heap } from "../memory/index.ts";
 import { noteOf } from "./agreement.ts";
-import {
-  type Algorithm,
-  type Call,
-  type CallOptions,
-  checkCall,
-  describeCall,
-  elementBytes,
-  scheduleOf,
-} from "./call.ts";
-import { fastestAllReduce, fastestBroadcast, type Links, typicalLinks } from "./cost-model.ts";
+import { type CallOptions, describeCall, elementBytes, scheduleOf } from "./call.ts";
+import { type Links, typicalLinks } from "./cost-model.ts";
+import { decideCall } from "./decide.ts";
 import { Executor, type PreparedCall } from "./executor.ts";
 import type { Transport } from "./transport.ts";
 
@@ -30,9 +23,10 @@ const SEGMENT_BYTES = 2 ** 18;
 export class Communicator {
   readonly rank: number;
   readonly size: number;
+  /** What `auto` decides by. */
+  readonly links: Links;
   readonly #transport: Transport;
   readonly #executor: Executor;
-  readonly #links: Links;
   readonly #segmentBytes: number;
   #failure: Error | undefined;
   #closed = false;
@@ -45,14 +39,14 @@ export class Communicator {
     this.rank = transport.rank;
     this.size = transport.size;
     this.#executor = new Executor(transport, heap);
-    this.#links = links ?? { ...(typicalLinks[transport.name] ?? typicalLinks.tcp!), groupSize: transport.size };
+    this.links = links ?? { ...(typicalLinks[transport.name] ?? typicalLinks.tcp!), groupSize: transport.size };
     this.#segmentBytes = segmentBytes;
   }
 
   /** Checks a call and decides how it is done, for `run`, which may repeat it. @throws RangeError for wrong options */
   prepare(options: CallOptions): PreparedCall {
-    const checked = checkCall(options, this.size);
-    const call = { ...checked, ...this.#decide(checked) };
+    const shared = this.#transport.shared !== undefined;
+    const call = decideCall(options, { size: this.size, links: this.links, shared });
     const place = { rank: this.rank, size: this.size };
     const schedule = scheduleOf(call, place, Math.floor(this.#segmentBytes / elementBytes[call.dtype]));
     return { call, schedule, note: noteOf(describeCall(call)) };
@@ -86,43 +80,5 @@ export class Communicator {
     this.#closed = true;
     this.#transport.close();
     this.#executor.free();
-  }
-
-  #decide(call: Call): { algorithm: Algorithm; groupSize?: number } {
-    const { collective, count, dtype, wire } = call;
-    const bytes = count * (wire === "f32" ? elementBytes[dtype] : 2);
-    const shared = this.#transport.shared !== undefined;
-    const groupSize = call.groupSize ?? this.#links.groupSize;
-    if (call.algorithm === "shared" && (!shared || wire !== "f32")) {
-      throw new RangeError(`all-reduce: algorithm shared needs threads of one process and wire f32; take "auto"`);
-    }
-    const needsGroup = call.algorithm === "hierarchical" || call.algorithm === "torus";
-    if (call.algorithm !== "auto") {
-      return { algorithm: call.algorithm as Algorithm, ...(needsGroup ? { groupSize } : {}) };
-    }
-    const situation = {
-      size: this.size,
-      bytes,
-      links: { ...this.#links, groupSize },
-      shared,
-      halfWire: wire !== "f32",
-    };
-    switch (collective) {
-      case "all-reduce": {
-        const algorithm = fastestAllReduce(situation);
-        return { algorithm, ...(algorithm === "hierarchical" ? { groupSize } : {}) };
-      }
-      case "broadcast":
-        return { algorithm: fastestBroadcast(situation) };
-      case "all-gather":
-      case "reduce-scatter":
-        return { algorithm: groupSize < this.size ? "ring" : "direct" };
-      case "all-to-all":
-        return { algorithm: "pairwise" };
-      case "barrier":
-        return { algorithm: "dissemination" };
-      default:
-        return collective satisfies never;
-    }
   }
 }

@@ -2,4 +2,4 @@
 import { transportContract } from "../testing-contract.ts";
 import { runProcesses } from "../testing-processes.ts";
 
-transportContract("tcp", runProcesses("tcp"), { sizes: [2, 5] });
+transportContract("tcp", runProcesses("tcp"), { sizes: [2, 3] });

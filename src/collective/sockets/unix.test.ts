@@ -2,4 +2,4 @@
 import { transportContract } from "../testing-contract.ts";
 import { runProcesses } from "../testing-processes.ts";
 
-transportContract("unix", runProcesses("unix"), { sizes: [2, 5] });
+transportContract("unix", runProcesses("unix"), { sizes: [2, 3] });

@@ -1,0 +1,51 @@
+// From plain data to a transport, in the thread that will use it. Blocks until all ranks have come.
+import type { Heap } from "../memory/index.ts";
+import { listenOn } from "./sockets/address.ts";
+import { Mesh } from "./sockets/mesh.ts";
+import { sharedTransport } from "./sockets/shared.ts";
+import { SocketTransport } from "./sockets/transport.ts";
+import { type ThreadGroup, threadTransport } from "./threads.ts";
+import { checkPlace, type Transport } from "./transport.ts";
+
+/** Which transport, and what it needs. Plain data, the same on all ranks but for the listener. */
+export type TransportSpec =
+  | { readonly kind: "threads"; readonly group: ThreadGroup }
+  | {
+      /** `unix` and `shared`: processes of one machine. `tcp`: a machine, or a network closed to others. */
+      readonly kind: "unix" | "shared" | "tcp";
+      /** Of all ranks, in their order. */
+      readonly addresses: readonly string[];
+      /** What `listenOn` gave for this rank's address. Default: the transport listens itself. */
+      readonly listener?: number;
+      /** Plain tcp may leave this machine: the network is closed to others. */
+      readonly trusted?: boolean;
+      /** Ranks of other jobs are turned away by this name. */
+      readonly job?: string;
+      readonly connectMs?: number;
+    };
+
+export interface Place {
+  readonly rank: number;
+  readonly size: number;
+  readonly heap: Heap;
+  readonly stallMs?: number;
+}
+
+/** @throws when a rank does not come in time; PeerError names it */
+export function openTransport(spec: TransportSpec, place: Place): Transport {
+  const { rank, size, heap, ...options } = place;
+  checkPlace(rank, size);
+  if (spec.kind === "threads") {
+    if (spec.group.size !== size) throw new RangeError(`the thread group is for ${spec.group.size} ranks, not ${size}`);
+    return threadTransport({ heap, rank, group: spec.group, ...options });
+  }
+  const { kind, addresses, listener, job, ...rest } = spec;
+  if (addresses.length !== size) {
+    throw new RangeError(`addresses must name all ${size} ranks, got ${addresses.length}`);
+  }
+  const fd = listener ?? listenOn(addresses[rank]!, spec.trusted ?? false).fd;
+  const group = job === undefined ? {} : { group: job };
+  const mesh = new Mesh({ rank, size, addresses, listener: fd, heap, ...group, ...rest });
+  if (kind === "shared") return sharedTransport({ mesh, heap, ...options });
+  return new SocketTransport({ name: kind, mesh, heap, ...options });
+}
