@@ -13,4 +13,5 @@ export {
   type TableSpec,
   validateSpec,
 } from "./spec.ts";
+export { mix64 } from "./storage.ts";
 export { Table, type TableHandle } from "./table.ts";
