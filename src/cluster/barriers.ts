@@ -46,6 +46,12 @@ export class Barriers {
     return barrier.generation > generation;
   }
 
+  /** The member no longer waits in this generation. */
+  withdraw(name: string, generation: number, member: MemberRecord): void {
+    const barrier = this.#barriers.get(name);
+    if (barrier?.generation === generation) barrier.arrived.delete(member);
+  }
+
   /** How many of how many have come. */
   missing(name: string): string {
     const { arrived, count } = this.#barriers.get(name) ?? { arrived: new Set<MemberRecord>(), count: 0 };

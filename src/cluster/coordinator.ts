@@ -211,9 +211,13 @@ export class Coordinator {
         }
         const gone = dead();
         if (gone === undefined) return pending(this.#barriers.missing(name));
-        this.#barriers.remove(member);
         throw new RpcError("died", `barrier ${JSON.stringify(name)}: ${gone.name} is dead: ${gone.reason}`);
       },
+      "cluster.withdraw": once((body, { client }) => {
+        const { name, generation } = decode(methods.withdraw.call, body).head;
+        this.#barriers.withdraw(name, generation, members.of(client, `barrier ${JSON.stringify(name)}`));
+        return encode({});
+      }),
       "cluster.set": once((body) => {
         const { head, bytes } = decode(methods.set.call, body);
         const written = values.set(head.key, bytes, head.ifAbsent);

@@ -1,12 +1,23 @@
 // Small values under names, which processes leave for each other.
 import { RpcError } from "../net/index.ts";
 
-const MAX_BYTES = 2 ** 28;
-const MAX_KEYS = 1_000_000;
+export interface KeyValueLimits {
+  /** Of all values together. Default 256 MiB. */
+  readonly maxBytes?: number;
+  /** Default a million. */
+  readonly maxKeys?: number;
+}
 
 export class KeyValues {
   readonly #values = new Map<string, Uint8Array>();
+  readonly #maxBytes: number;
+  readonly #maxKeys: number;
   #bytes = 0;
+
+  constructor({ maxBytes = 2 ** 28, maxKeys = 1_000_000 }: KeyValueLimits = {}) {
+    this.#maxBytes = maxBytes;
+    this.#maxKeys = maxKeys;
+  }
 
   get(key: string): Uint8Array | undefined {
     return this.#values.get(key);
@@ -21,10 +32,10 @@ export class KeyValues {
     const old = this.#values.get(key);
     if (ifAbsent && old !== undefined) return false;
     const bytes = this.#bytes + value.byteLength - (old?.byteLength ?? 0);
-    if (bytes > MAX_BYTES || (old === undefined && this.#values.size >= MAX_KEYS)) {
+    if (bytes > this.#maxBytes || (old === undefined && this.#values.size >= this.#maxKeys)) {
       throw new RpcError(
         "too large",
-        `set ${JSON.stringify(key)}: all values together may have ${MAX_BYTES} bytes and ${MAX_KEYS} keys; send large data directly`,
+        `set ${JSON.stringify(key)}: all values together may have ${this.#maxBytes} bytes and ${this.#maxKeys} keys; send large data directly`,
       );
     }
     this.#bytes = bytes;

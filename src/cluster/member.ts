@@ -125,7 +125,13 @@ export class Member implements Membership {
     const { generation } = (await this.#client.call("arrive", { name, count })).head;
     const failOnDeath = (options.whenDead ?? "fail") === "fail";
     const what = `barrier ${JSON.stringify(name)}`;
-    await this.#client.wait("wait", { name, generation, failOnDeath }, what, options);
+    try {
+      await this.#client.wait("wait", { name, generation, failOnDeath }, what, options);
+    } catch (error) {
+      // Best effort: where the coordinator is gone, nobody waits.
+      await this.#client.call("withdraw", { name, generation }, undefined, { deadlineMs: 5000 }).catch(() => {});
+      throw error;
+    }
   }
 
   async set(key: string, value: Uint8Array | string, { ifAbsent = false }: SetOptions = {}): Promise<boolean> {

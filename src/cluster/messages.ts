@@ -65,6 +65,7 @@ export const methods = {
     call: z.object({ name, generation: z.int().min(0), failOnDeath: z.boolean(), ...hold }),
     reply: z.union([z.object({ passed: z.literal(true) }), pending]),
   },
+  withdraw: { call: z.object({ name, generation: z.int().min(0) }), reply: nothing },
   set: { call: z.object({ key: name, ifAbsent: z.boolean() }), reply: z.object({ written: z.boolean() }) },
   get: { call: z.object({ key: name, ...hold }), reply: z.union([z.object({ found: z.literal(true) }), pending]) },
   peek: { call: z.object({ key: name }), reply: z.object({ found: z.boolean() }) },
