@@ -10,6 +10,7 @@ import { elementwiseOps } from "./ops/elementwise.ts";
 import { embeddingOps } from "./ops/embedding.ts";
 import { fmOps } from "./ops/fm.ts";
 import { matmulOps } from "./ops/matmul.ts";
+import { normOps } from "./ops/norm.ts";
 import type { BindOp, CpuContext } from "./ops/op.ts";
 import { poolOps } from "./ops/pool.ts";
 import { recurrentOps } from "./ops/recurrent.ts";
@@ -24,6 +25,7 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...elementwiseOps,
   ...matmulOps,
   ...convOps,
+  ...normOps,
   ...poolOps,
   ...embeddingOps,
   ...recurrentOps,

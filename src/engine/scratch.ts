@@ -2,6 +2,7 @@
 import { convScratch } from "./ops/conv.ts";
 import { elementwiseScratch } from "./ops/elementwise.ts";
 import { matmulScratch } from "./ops/matmul.ts";
+import { normScratch } from "./ops/norm.ts";
 import { poolScratch } from "./ops/pool.ts";
 import { recurrentScratch } from "./ops/recurrent.ts";
 import type { Provider } from "./provider.ts";
@@ -25,6 +26,8 @@ export function scratchBytes(op: OpSignature, provider: Provider): number {
     case "gru":
     case "gru_grad":
       return recurrentScratch(op, provider);
+    case "batch_norm_grad":
+      return normScratch(op, provider);
     case "pool2d":
     case "pool2d_grad":
       return poolScratch(op, provider);

@@ -90,10 +90,10 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     strategy.mode === "sync" || gradientMerge > 1
       ? deferUpdates(differentiated, rules, gradientMerge > 1 ? { mergeReplicas: threads } : {})
       : undefined;
-  const step = optimize(
-    deferred?.step ?? placeUpdates(differentiated, rules),
-    recompute === undefined ? {} : { recompute },
-  );
+  const step = optimize(deferred?.step ?? placeUpdates(differentiated, rules), {
+    nativeBf16: provider.nativeBf16,
+    ...(recompute === undefined ? {} : { recompute }),
+  });
   const stepPlan = plan(step, scratch);
   let shared: Pick<Plan, "parameters" | "sharedBytes"> = stepPlan;
   const parameters = { ...score.parameters, ...step.parameters };

@@ -40,7 +40,8 @@ function fuse(program: Program, product: OpOf<"matmul">, map: OpOf<"map">, index
   const { shape } = typeOf(map.outputs[0]!);
   if (epilogue === undefined || product.attrs.activation !== undefined) return undefined;
   const result = typeOf(product.outputs[0]!);
-  if (!sameShape(shape, result.shape) || result.dtype !== "f32" || map.attrs.dtypes !== undefined) return undefined;
+  // A product in half precision rounds once then, after the epilogue.
+  if (!sameShape(shape, result.shape) || result.dtype !== (map.attrs.dtypes?.[0] ?? "f32")) return undefined;
   const { bias, activation } = epilogue;
   if (bias !== undefined) {
     const type = typeOf(map.inputs[bias]!);

@@ -8,14 +8,14 @@ import { eliminateDeadCode } from "./dead-code.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { fuse } from "./fuse.ts";
 import { fuseMatmul } from "./fuse-matmul.ts";
-import { lower } from "./lower.ts";
+import { type LowerOptions, lower } from "./lower.ts";
 import { type RecomputeOptions, recompute } from "./recompute.ts";
 import { simplifyMatmul } from "./simplify-matmul.ts";
 
 /** An equivalent program. */
 export type Pass = (program: Program) => Program;
 
-const passes: readonly (readonly [name: string, pass: Pass])[] = [
+const passesFor = (options: LowerOptions): readonly (readonly [name: string, pass: Pass])[] => [
   ["updates last", sinkUpdates],
   ["transposes", absorbTransposes],
   ["dead code", eliminateDeadCode],
@@ -23,13 +23,13 @@ const passes: readonly (readonly [name: string, pass: Pass])[] = [
   ["common subexpressions", eliminateCommonSubexpressions],
   ["simpler matmuls", simplifyMatmul],
   ["matmul epilogues", fuseMatmul],
-  ["lowering", lower],
+  ["lowering", (program) => lower(program, options)],
   ["fusion", fuse],
   ["constants of fused ops", foldConstants],
   ["common subexpressions of fused ops", eliminateCommonSubexpressions],
 ];
 
-export interface OptimizeOptions {
+export interface OptimizeOptions extends LowerOptions {
   /** Compute parts of the forward pass again in the backward pass, to save memory; default: keep everything. */
   readonly recompute?: RecomputeOptions;
 }
@@ -40,7 +40,7 @@ export interface OptimizeOptions {
 export function optimize(program: Program, options: OptimizeOptions = {}): Program {
   const level = Number(process.env.DEBUG ?? 0);
   const { recompute: again } = options;
-  const list: (readonly [name: string, pass: Pass])[] = [...passes];
+  const list: (readonly [name: string, pass: Pass])[] = [...passesFor(options)];
   // After fusion, so that what runs twice are the same kernels; before updates overwrite what the copies read.
   if (again !== undefined) list.push(["recompute", (before) => recompute(before, again)]);
   list.push(["updates early", hoistUpdates]);

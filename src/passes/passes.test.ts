@@ -26,6 +26,7 @@ import {
   optimize,
   simplifyMatmul,
 } from "./index.ts";
+import { mixedPrecision } from "./mixed-precision.ts";
 import { type Effects, effectsOf, randomProgram } from "./testing.ts";
 
 const passes = {
@@ -51,6 +52,22 @@ function expectSameEffects(actual: Effects, expected: Effects): void {
     }
   }
 }
+
+it("a bias and an activation go into a product in half precision, which then rounds once", () => {
+  const program = trace(
+    ({ x }, ctx) => {
+      const w = ctx.parameter("w", [4, 3], { kind: "glorot-uniform" });
+      const b = ctx.parameter("b", [3], { kind: "zeros" });
+      return { y: x!.matmul(w).add(b).relu() };
+    },
+    { inputs: { x: { shape: [2, 4], dtype: "f32" } }, training: true },
+  );
+  const kinds = fuseMatmul(mixedPrecision(program, { dtype: "bf16" })).ops.map(
+    ({ kind, inputs }) => `${kind} ${inputs.length}`,
+  );
+  expect(kinds.filter((kind) => kind.startsWith("matmul"))).toEqual(["matmul 3"]);
+  expect(kinds.filter((kind) => kind === "map 2")).toEqual([]);
+});
 
 describe("random training steps", () => {
   for (const [name, pass] of Object.entries(passes)) {

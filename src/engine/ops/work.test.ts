@@ -48,6 +48,24 @@ describe("pictures", () => {
   });
 });
 
+describe("norms that stay ops", () => {
+  test("batch_norm_grad", () => {
+    const shapes = fc.tuple(small, small, fc.integer({ min: 1, max: 20 }));
+    const cases = shapes.chain(([b, h, n]) => tensors([b, h, n], [b, h, n], [n], [n], [n]));
+    fc.assert(
+      fc.property(cases, ([dy, x, gamma, mean, spread]) => {
+        const rstd = tensor(
+          spread!.shape,
+          [...spread!.data].map((v) => 0.5 + Math.abs(v as number)),
+        );
+        const inputs = [dy!, x!, gamma!, mean!, rstd];
+        expectReference({ kind: "batch_norm_grad", inputs, attrs: { epsilon: 1e-5 } }, 1e-4);
+      }),
+      runs,
+    );
+  });
+});
+
 describe("batch_matmul", () => {
   test("in all layouts", () => {
     const perms = fc.constantFrom(undefined, [0, 2, 1, 3], [0, 2, 3, 1], [1, 0, 3, 2]);

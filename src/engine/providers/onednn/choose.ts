@@ -7,9 +7,10 @@ import { type Implementation, roundUp } from "./primitive.ts";
 /**
  * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
  * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
- * `blocked`: a convolution on pictures reordered to blocks of channels; `wasm`: the WASM kernels.
+ * `blocked`: a convolution on pictures reordered to blocks of channels; `taps`: a product for each position in the window;
+ * `wasm`: the WASM kernels.
  */
-export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "wasm";
+export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "taps" | "wasm";
 
 /** Choices by key: plain data, which goes to the other threads. */
 export type Choices = Readonly<Record<string, Method>>;

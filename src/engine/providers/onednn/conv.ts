@@ -7,7 +7,7 @@ import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import { crashes, isWrong } from "./defects.ts";
 import type { Windows } from "./dialect.ts";
 import { Argument } from "./native.ts";
-import { excelsAsProduct, productCandidates, suitsProducts } from "./pointwise.ts";
+import { excelsAsProduct, hasMoreWeights, productCandidates, suitsProducts } from "./pointwise.ts";
 import {
   createPrimitive,
   type Freedom,
@@ -19,6 +19,7 @@ import {
   withDescriptors,
   withReorders,
 } from "./primitive.ts";
+import { canTap, createTaps } from "./taps.ts";
 
 type Role = "x" | "w" | "y";
 
@@ -51,8 +52,14 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
   if (direction === "input" && hasWindow && !isStrided) {
     return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct];
   }
-  if (direction === "weights" && isF32 && hasWindow && isStrided) {
-    return [direct, { method: "blocked", create: () => createDirect(runtime, shape, { isFree: () => true }) }];
+  if (direction === "weights" && hasWindow) {
+    const blocked: Candidate<ConvAddresses> = {
+      method: "blocked",
+      create: () => createDirect(runtime, shape, { isFree: () => true }),
+    };
+    const taps: Candidate<ConvAddresses> = { method: "taps", create: () => createTaps(runtime, kernels, shape) };
+    const suitsTaps = isStrided || (!isF32 && hasMoreWeights(shape));
+    return [direct, ...(isF32 && isStrided ? [blocked] : []), ...(suitsTaps && canTap(shape) ? [taps] : [])];
   }
   return [direct];
 }

@@ -38,12 +38,19 @@ export function suitsProducts(shape: ConvShape): boolean {
  * reordering them.
  */
 export function excelsAsProduct(shape: ConvShape): boolean {
-  const { direction, batch, channels, outChannels, outHeight, outWidth } = shape;
+  const { direction } = shape;
   if (direction === "weights") return true;
   if (!isDense(shape)) return false;
   const isF32 = Object.values(shape.types).every((type) => type === "f32");
   if (isF32) return direction === "input";
-  return channels * outChannels > batch * outHeight * outWidth * (channels + outChannels);
+  return hasMoreWeights(shape);
+}
+
+/** Whether there are more weights than numbers in x and y, as far as windows meet x. */
+export function hasMoreWeights(shape: ConvShape): boolean {
+  const { kernelHeight, kernelWidth, channels, outChannels, batch, outHeight, outWidth } = shape;
+  const weights = kernelHeight * kernelWidth * channels * outChannels;
+  return weights > batch * outHeight * outWidth * (channels + outChannels);
 }
 
 /** Whether every pixel takes part. */

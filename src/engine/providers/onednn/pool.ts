@@ -1,5 +1,7 @@
 // Pooling by oneDNN, where its workspace is our places: an u8 for each result, numbered row by row within the window.
+import { bytesOf } from "../../plan.ts";
 import type { PoolAddresses, PoolShape } from "../../provider.ts";
+import { converter } from "../wasm/half.ts";
 import { Algorithm, Argument } from "./native.ts";
 import {
   asTheyLie,
@@ -8,6 +10,8 @@ import {
   type Implementation,
   type Operand,
   type Runtime,
+  roundUp,
+  sequence,
   withDescriptors,
 } from "./primitive.ts";
 
@@ -18,6 +22,35 @@ export function poolKey(shape: PoolShape, places: boolean): string {
   const sizes = [batch, height, width, channels, outHeight, outWidth, ...window, shape.padTop, shape.padLeft];
   const rest = `${shape.countPadding ? " padding" : ""}${places ? " places" : ""}`;
   return `pool ${direction} ${mode} ${type} ${sizes.join(" ")}${rest}`;
+}
+
+/**
+ * Gradients of half precision by the code for f32, between copies of one picture at a time, which stay in the cache.
+ * Undefined for other work, and where the library has no code.
+ */
+export function createHalfGradient(runtime: Runtime, shape: PoolShape): Implementation<PoolAddresses> | undefined {
+  if (shape.direction !== "input" || shape.type === "f32") return undefined;
+  const { type, batch, mode } = shape;
+  const wide = createPooling(runtime, { ...shape, type: "f32", batch: 1 }, mode === "max");
+  if (wide === undefined) return undefined;
+  const sizeX = shape.height * shape.width * shape.channels;
+  const sizeY = shape.outHeight * shape.outWidth * shape.channels;
+  const [bytesX, bytesY] = [roundUp(4 * sizeX), roundUp(4 * sizeY)];
+  return {
+    scratchBytes: bytesX + bytesY + wide.scratchBytes,
+    bind({ scratch, scratchBytes, x, y, places }) {
+      const { read, write } = converter(runtime.heap);
+      const ends = { x: scratch, y: scratch + bytesX };
+      const rest = { scratch: ends.y + bytesY, scratchBytes: scratchBytes - bytesX - bytesY };
+      return sequence(
+        Array.from({ length: batch }, (_, i) => [
+          read(type, y + i * sizeY * bytesOf[type], ends.y, sizeY),
+          wide.bind({ ...ends, ...(places === undefined ? {} : { places: places + i * sizeY }), ...rest }),
+          write(type, ends.x, x + i * sizeX * bytesOf[type], sizeX),
+        ]).flat(),
+      );
+    },
+  };
 }
 
 /**

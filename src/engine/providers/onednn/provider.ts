@@ -22,7 +22,7 @@ import { convCandidates, convKey, convSample } from "./conv.ts";
 import type { OneDnn } from "./library.ts";
 import { type MatmulAddresses, matmulCandidates, matmulKey, matmulSample } from "./matmul.ts";
 import { createNorm, normKey, type RstdKernels } from "./norm.ts";
-import { createPooling, poolKey } from "./pool.ts";
+import { createHalfGradient, createPooling, poolKey } from "./pool.ts";
 import type { Implementation, Runtime } from "./primitive.ts";
 
 export interface OneDnnProvider extends Provider {
@@ -74,7 +74,10 @@ export function oneDnnProvider(heap: Heap, library: OneDnn, options: ChooserOpti
   const convByCopies = onF32Copies(heap, work(convFor));
   const poolFor = (shape: PoolShape, places: boolean): Implementation<PoolAddresses> =>
     chooser.only(poolKey(shape, places), [
-      { method: "direct", create: () => createPooling(runtime, shape, places) },
+      {
+        method: "direct",
+        create: () => createPooling(runtime, shape, places) ?? createHalfGradient(runtime, shape),
+      },
       fallback(wasm.pool, shape),
     ]);
   return {
