@@ -1,5 +1,6 @@
 // From plain data to a transport, in the thread that will use it. Blocks until all ranks have come.
 import type { Heap } from "../memory/index.ts";
+import { mpiTransport } from "./mpi/transport.ts";
 import { listenOn } from "./sockets/address.ts";
 import { Mesh } from "./sockets/mesh.ts";
 import { sharedTransport } from "./sockets/shared.ts";
@@ -10,6 +11,8 @@ import { checkPlace, type Transport } from "./transport.ts";
 /** Which transport, and what it needs. Plain data, the same on all ranks but for the listener. */
 export type TransportSpec =
   | { readonly kind: "threads"; readonly group: ThreadGroup }
+  /** In processes that mpirun started. */
+  | { readonly kind: "mpi" }
   | {
       /** `unix` and `shared`: processes of one machine. `tcp`: a machine, or a network closed to others. */
       readonly kind: "unix" | "shared" | "tcp";
@@ -39,6 +42,7 @@ export function openTransport(spec: TransportSpec, place: Place): Transport {
     if (spec.group.size !== size) throw new RangeError(`the thread group is for ${spec.group.size} ranks, not ${size}`);
     return threadTransport({ heap, rank, group: spec.group, ...options });
   }
+  if (spec.kind === "mpi") return mpiTransport(place);
   const { kind, addresses, listener, job, ...rest } = spec;
   if (addresses.length !== size) {
     throw new RangeError(`addresses must name all ${size} ranks, got ${addresses.length}`);
