@@ -6,6 +6,7 @@ import type { EvaluateFlags } from "./evaluate.ts";
 import type { PredictFlags } from "./predict.ts";
 import { addTrain } from "./train-command.ts";
 import { oneOf, realNumber } from "./usage.ts";
+import { addWord2Vec } from "./word2vec-command.ts";
 
 /** @param exit receives the exit code of the command that ran */
 export function addCommands(program: Command, exit: (code: number) => void): void {
@@ -60,6 +61,8 @@ Examples:
     );
   predict.option("-o, --output <file>", "write the scores to a file; it appears when it is complete");
   for (const option of [...readingOptions(), ...engineOptions()]) predict.addOption(option);
+
+  addWord2Vec(program, exit);
 
   program
     .command("doctor")

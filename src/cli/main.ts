@@ -24,6 +24,7 @@ Examples:
   flotilla train clicks.tsv --hold-out 0.1            train a DeepFM on a Criteo file, test on its last tenth
   flotilla evaluate runs/NAME test.tsv                log loss, AUC and calibration on other rows
   flotilla predict runs/NAME new.tsv > scores.txt     one probability a line
+  flotilla word2vec train words.txt -o vectors.bin    word vectors from text
   flotilla doctor                                     what this machine has, and how to make it faster
 
 flotilla COMMAND --help explains a command. DEBUG=1 adds stack traces to errors.`,
