@@ -106,8 +106,11 @@ const servedTableSchema = z.strictObject({
   admission: z.union([admissionSchema, z.record(z.string(), admissionSchema)]).default({ kind: "always" }),
   /** Whether a pull or a push makes a row that is missing. */
   create: z.enum(["pull", "push"]).default("push"),
-  /** What a pull gives for what is missing: the weights that a new row starts with, or zeros. */
-  missing: z.enum(["initial", "zeros"]).default("initial"),
+  /**
+   * What a pull gives for what is missing: the weights that a new row starts with, or zeros. Default: the former for fields
+   * that are always admitted, zeros for the others.
+   */
+  missing: z.enum(["initial", "zeros"]).optional(),
   /** Gradients are divided by the push's shows of their row before the rule sees them. */
   perShow: z.boolean().default(false),
   /** What halves a worker puts on the wire; the server takes what each section says. */

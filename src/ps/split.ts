@@ -8,7 +8,7 @@ export interface SplitKernel {
    * `starts`[p + 1] in their old order. `starts` is u32 [partitions + 1], `owners` is scratch u32 [n].
    */
   split(keys: number, n: number, partitions: number, owners: number, starts: number, order: number): void;
-  /** The places of the keys of one partition to `places` u32 [n + 1]; returns how many. */
+  /** The places of the keys of one partition to `places` u32 [n]; returns how many. */
   keep(keys: number, n: number, partitions: number, partition: number, places: number): number;
   /** out[i] = keys[order[i]] */
   takeKeys(keys: number, order: number, n: number, out: number): void;

@@ -47,6 +47,8 @@ export const INSERTED = 32;
 export const CLAIM = 36;
 export const CLAIMED = 40;
 export const TOUCHED = 44;
+/** The first removed row, which the next insert takes; 0: none. It holds the next one, and the place of its key. */
+export const FREED = 48;
 export const STATE_BYTES = 64;
 
 // Why a look-up stopped early.

@@ -7,11 +7,12 @@ export {
   type FieldInit,
   type FieldLayout,
   layoutOf,
+  type PlacedColumn,
   type TableColumn,
   type TableField,
   type TableLayout,
   type TableSpec,
   validateSpec,
 } from "./spec.ts";
-export { mix64 } from "./storage.ts";
+export { mix64, type TableSlab } from "./storage.ts";
 export { Table, type TableHandle } from "./table.ts";

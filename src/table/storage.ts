@@ -8,6 +8,8 @@ import { layoutOf, type TableSpec } from "./spec.ts";
 export interface IndexKernel {
   lookup(control: number, state: number, keys: number, n: number, rows: number, insert: number): number;
   grow(control: number, segment: number, next: number, log2: number): void;
+  remove(control: number, state: number, keys: number, rows: number, places: number, n: number): void;
+  initial(control: number, keys: number, n: number, rows: number, scratch: number): number;
 }
 
 /** Exports of table-rows.as.ts. */
@@ -131,6 +133,23 @@ export function disposeControl(heap: Heap, control: Uint32Array): void {
   for (const state of statesOf(heap, control)) pointers.push(state.byteOffset);
   pointers.push(slabs.byteOffset, segments.byteOffset, pointerAt(control, C.GROWING), pointerAt(control, C.ZERO_ROW));
   for (const pointer of [...pointers, control.byteOffset]) heap.free(pointer);
+}
+
+/** Places for rows that lie together: byte offsets of their keys, 0 where a place is empty, and of their rows. */
+export interface TableSlab {
+  readonly keys: number;
+  readonly rows: number;
+  readonly places: number;
+}
+
+export function slabsOf(heap: Heap, control: Uint32Array): TableSlab[] {
+  const count = Atomics.load(control, C.SLAB_COUNT / 4);
+  const places = 1 << control[C.ROWS_LOG2 / 4]!;
+  const words = heap.u32(control[C.SLABS / 4]! * C.ADDRESS_UNIT, count);
+  return Array.from(words, (word) => {
+    const keys = word * C.ADDRESS_UNIT;
+    return { keys, rows: keys + C.KEY_BYTES * places, places };
+  });
 }
 
 /** A state for a thread that attaches: one that a detached thread left (with the free rows it had), or a new one. */

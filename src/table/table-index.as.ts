@@ -9,7 +9,7 @@
 // thread is just writing look empty at worst, and whatever looks unusual is looked at again by atomic loads.
 import {
   ACTIVE_EPOCH, ADDRESS_UNIT, ARRAY_BITS, ARRAY_COUNT, ARRAY_HEADER, ARRAY_UNIT, BLOCK, CLAIM, CLAIM_ROWS, CLAIMED, CURSOR, EPOCH,
-  FREE_COUNT, FREE_KEY, FREE_ROW, GROUP_BYTES, GROWING, INSERTED, KEY_BYTES, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT,
+  FREE_COUNT, FREE_KEY, FREE_ROW, FREED, GROUP_BYTES, GROWING, INSERTED, KEY_BYTES, MOVED, NEEDS_GROWTH, NEEDS_SLAB, ROWS_LOG2, SEGMENT,
   SEGMENT_BITS, SEGMENTS, SLAB_COUNT, SLABS, SLOT_BYTES, STALLED, STATUS, STRIDE, TOUCHED, ZERO_ROW,
 } from "./control";
 import { initRow, mix64 } from "./random.as";
@@ -198,6 +198,7 @@ function mayGrow(control: usize, state: usize, hash: u64): bool {
 /** Gives a claimed slot its row, unless another thread was faster; MOVED when growth closed the slot; 0 with a STATUS. */
 function publish(control: usize, state: usize, key: u64, slot: usize): u32 {
   if (!haveRow(control, state)) return 0;
+  if (load<u32>(state, FREED) != 0) return publishFreed(control, state, key, slot);
   const row = load<u32>(state, FREE_ROW);
   initRow(control, key, <usize>row * ADDRESS_UNIT);
   const winner = atomic.cmpxchg<u32>(slot, 0, row, 8);
@@ -211,9 +212,92 @@ function publish(control: usize, state: usize, key: u64, slot: usize): u32 {
   return row;
 }
 
+/** As `publish`, with a row that was removed. */
+function publishFreed(control: usize, state: usize, key: u64, slot: usize): u32 {
+  const row = load<u32>(state, FREED);
+  const address = <usize>row * ADDRESS_UNIT;
+  const next = load<u32>(address);
+  const keyPlace = load<u32>(address, 4);
+  memory.fill(address, 0, load<u32>(control, STRIDE));
+  initRow(control, key, address);
+  const winner = atomic.cmpxchg<u32>(slot, 0, row, 8);
+  if (winner != 0) {
+    store<u32>(address, next);
+    store<u32>(address, keyPlace, 4);
+    return winner;
+  }
+  store<u64>(<usize>keyPlace * KEY_BYTES, key);
+  store<u32>(state, next, FREED);
+  store<u32>(state, load<u32>(state, INSERTED) + 1, INSERTED);
+  return row;
+}
+
+/**
+ * Removes the rows at `places` u32 [n] of a slab with keys at `keys` and rows at `rows`; empty places are skipped. No other
+ * thread may use the table meanwhile.
+ */
+export function remove(control: usize, state: usize, keys: usize, rows: usize, places: usize, n: u32): void {
+  const stride = <usize>load<u32>(control, STRIDE);
+  for (const end = places + (<usize>n << 2); places < end; places += 4) {
+    const place = <usize>load<u32>(places);
+    const keyAt = keys + place * KEY_BYTES;
+    const key = load<u64>(keyAt);
+    if (key == 0) continue;
+    unlink(control, key);
+    store<u64>(keyAt, 0);
+    const row = rows + place * stride;
+    store<u32>(row, load<u32>(state, FREED));
+    store<u32>(row, <u32>(keyAt / KEY_BYTES), 4);
+    store<u32>(state, <u32>(row / ADDRESS_UNIT), FREED);
+    store<u32>(state, load<u32>(state, INSERTED) - 1, INSERTED);
+  }
+}
+
+/** Takes a key out of the index; keys behind it that would no longer be found move up. */
+function unlink(control: usize, key: u64): void {
+  const hash = mix64(key);
+  const word = load<u32>(addressAt(control, SEGMENTS) + (<usize>(hash >> (64 - SEGMENT_BITS)) << 2));
+  const array = arrayOf(word);
+  const slots = array + ARRAY_HEADER;
+  const mask = maskOf(word);
+  let hole = startOf(hash, mask);
+  while (load<u64>(slots + (<usize>hole << 4)) != key) hole = (hole + 1) & mask;
+  for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
+    const slot = slots + (<usize>at << 4);
+    const other = load<u64>(slot);
+    if (other == 0) break;
+    const home = startOf(mix64(other), mask);
+    if (((at - home) & mask) < ((at - hole) & mask)) continue;
+    v128.store(slots + (<usize>hole << 4), v128.load(slot));
+    hole = at;
+  }
+  v128.store(slots + (<usize>hole << 4), i64x2.splat(0));
+  store<u32>(array, load<u32>(array, ARRAY_COUNT) - 1, ARRAY_COUNT);
+}
+
+/**
+ * The rows that missing keys would get: for each of `n` keys with the zero row in `rows`, the initial row is written to the
+ * next place of `scratch` and takes the zero row's place in `rows`. Key 0 keeps the zero row. Returns how many.
+ */
+export function initial(control: usize, keys: usize, n: u32, rows: usize, scratch: usize): u32 {
+  const zeroRow = load<u32>(control, ZERO_ROW);
+  const stride = <usize>load<u32>(control, STRIDE);
+  let count: u32 = 0;
+  for (const end = rows + (<usize>n << 2); rows < end; rows += 4, keys += 8) {
+    const key = load<u64>(keys);
+    if (load<u32>(rows) != zeroRow || key == 0) continue;
+    memory.fill(scratch, 0, stride);
+    initRow(control, key, scratch);
+    store<u32>(rows, <u32>(scratch / ADDRESS_UNIT));
+    scratch += stride;
+    count++;
+  }
+  return count;
+}
+
 /** Sees to it that the thread has a free row; false when a slab must be allocated first. */
 function haveRow(control: usize, state: usize): bool {
-  if (load<u32>(state, FREE_COUNT) > 0) return true;
+  if (load<u32>(state, FREED) != 0 || load<u32>(state, FREE_COUNT) > 0) return true;
   if (!load<u32>(state, CLAIMED)) {
     store<u32>(state, atomic.add<u32>(control, CLAIM_ROWS, CURSOR), CLAIM);
     store<u32>(state, 1, CLAIMED);

@@ -18,7 +18,9 @@ import {
   disposeControl,
   type IndexKernel,
   type RowsKernel,
+  slabsOf,
   statesOf,
+  type TableSlab,
   takeState,
 } from "./storage.ts";
 
@@ -95,7 +97,8 @@ export class Table {
   /** Rows, the zero row not counted. Exact when no thread inserts. */
   size(): number {
     let rows = 0;
-    for (const state of statesOf(this.heap, this.#control)) rows += Atomics.load(state, C.INSERTED / 4);
+    // A thread may have removed rows that others inserted.
+    for (const state of statesOf(this.heap, this.#control)) rows += Atomics.load(state, C.INSERTED / 4) | 0;
     return rows;
   }
 
@@ -150,12 +153,10 @@ export class Table {
 
   /** The key of a row handle, for messages; undefined for the zero row and for what is no row. Slow. */
   keyOf(row: number): bigint | undefined {
-    const log2 = this.#control[C.ROWS_LOG2 / 4]!;
-    const stride = this.layout.strideBytes;
-    for (const slab of this.#slabs()) {
-      const index = (row * C.ADDRESS_UNIT - slab - (C.KEY_BYTES << log2)) / stride;
-      if (!Number.isInteger(index) || index < 0 || index >= 1 << log2) continue;
-      return this.heap.u64(slab, 1 << log2)[index] || undefined;
+    for (const { keys, rows, places } of this.slabs()) {
+      const index = (row * C.ADDRESS_UNIT - rows) / this.layout.strideBytes;
+      if (!Number.isInteger(index) || index < 0 || index >= places) continue;
+      return this.heap.u64(keys, places)[index] || undefined;
     }
     return undefined;
   }
@@ -165,8 +166,7 @@ export class Table {
    * of memory, which needs no sorting. Rows that other threads insert meanwhile are left out; their updates may show.
    */
   snapshot(options: { order?: "key" | "memory" } = {}): TableSnapshot {
-    const log2 = this.#control[C.ROWS_LOG2 / 4]!;
-    const slabs = this.#slabs().map((slab) => ({ keys: slab, places: 1 << log2 }));
+    const slabs = this.slabs();
     const tools = { heap: this.heap, columns: this.#columns, rows: this.#rows, table: this };
     return {
       name: this.name,
@@ -194,10 +194,25 @@ export class Table {
     disposeControl(this.heap, this.#control);
   }
 
-  #slabs(): number[] {
-    const count = Atomics.load(this.#control, C.SLAB_COUNT / 4);
-    const slabs = this.heap.u32(this.#control[C.SLABS / 4]! * C.ADDRESS_UNIT, count);
-    return Array.from(slabs, (word) => word * C.ADDRESS_UNIT);
+  /** Where all rows lie. */
+  slabs(): TableSlab[] {
+    return slabsOf(this.heap, this.#control);
+  }
+
+  /**
+   * Removes the rows at `places` (`n` u32 numbers of places in the slab). No other thread may use the table meanwhile; handles
+   * of removed rows are void, those of others stay good. Later inserts of this thread take the memory.
+   */
+  remove({ keys, rows }: TableSlab, places: number, n: number): void {
+    this.#index.remove(this.handle.control, this.#state.byteOffset, keys, rows, places, n);
+  }
+
+  /**
+   * Writes the rows that missing keys would get to `scratch` (of a stride each, at a multiple of 16) and puts their handles
+   * in place of the zero row in `rows`, as `lookup` without inserting left them. Returns how many.
+   */
+  initial(keys: number, n: number, rows: number, scratch: number): number {
+    return this.#index.initial(this.handle.control, keys, n, rows, scratch) >>> 0;
   }
 
   /** Does what a look-up asked for when it stopped early. */
