@@ -131,9 +131,10 @@ export class Coordinator {
     this.#members.died(member, reason);
   }
 
-  /** Resolves when no member is alive. */
-  async deserted(): Promise<void> {
-    await this.#changes.wait(() => this.#members.alive.length === 0, Number.POSITIVE_INFINITY);
+  /** Resolves when no member is alive, and with `peers` nobody else is connected either, or after the time. */
+  async deserted({ peers = false, timeoutMs = Number.POSITIVE_INFINITY } = {}): Promise<void> {
+    const empty = (): boolean => this.#members.alive.length === 0 && !(peers && this.#server.peers.length > 0);
+    await this.#changes.wait(empty, timeoutMs);
   }
 
   async close(): Promise<void> {
@@ -151,6 +152,7 @@ export class Coordinator {
   }
 
   #disconnected(peer: Peer, reason: string | undefined): void {
+    this.#changes.notify();
     const member = this.#members.find(peer.client);
     if (member?.state !== "alive" || this.#absent.has(member)) return;
     const died = (): void => {

@@ -1,5 +1,6 @@
 // This process's place in a job of many, and the coordinator through which they find and await each other.
 export { listenAddress, reachableAddress } from "./addresses.ts";
+export { Changes } from "./changes.ts";
 export { Coordinator, type CoordinatorOptions } from "./coordinator.ts";
 export { type Environment, isJobName, jobNameForm } from "./environment.ts";
 export { ClusterError } from "./error.ts";
