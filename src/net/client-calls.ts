@@ -20,6 +20,8 @@ class Call implements CallContext {
   readonly sequence: number;
   readonly deadline: number;
   readonly method: NamedMethod;
+  /** Of a handler that takes its time. */
+  ended: Promise<void> | undefined;
   #controller: AbortController | undefined;
   #aborted: RpcError | undefined;
 
@@ -106,12 +108,17 @@ export class ClientCalls {
       return;
     }
     this.#running.set(sequence, call);
-    result
+    call.ended = result
       .then(
         (parts) => this.#ended(call, () => this.#succeeded(call, parts, body)),
         (error) => this.#ended(call, () => this.#failed(call, error)),
       )
       .finally(release);
+  }
+
+  /** Resolves when the calls that run now have ended. */
+  async ended(): Promise<void> {
+    await Promise.all(Array.from(this.#running.values(), ({ ended }) => ended));
   }
 
   cancel(sequence: number): void {

@@ -55,7 +55,7 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
     const seen: Uint8Array[] = [];
     const server = await place.listen({
       handlers: {
-        take: { borrows: true, handle: (body) => (seen.push(body), []) },
+        take: { borrows: true, handle: (body) => [body.subarray(0, 0 * seen.push(body))] },
         echo: { borrows: true, handle: (body) => [body] },
       },
     });

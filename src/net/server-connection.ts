@@ -31,6 +31,8 @@ export class ServerConnection {
   readonly link: Link;
   peer: Peer | undefined;
   calls: ClientCalls | undefined;
+  /** No more calls are taken. */
+  closing = false;
   readonly #limits: LinkLimits;
   readonly #budget: Budget;
   readonly #events: ConnectionEvents;
@@ -124,7 +126,7 @@ export class ServerConnection {
   }
 
   #goOn(): void {
-    if (!this.#closed && this.link.paused && !this.#mustWait()) this.link.resume();
+    if (!this.#closed && !this.closing && this.link.paused && !this.#mustWait()) this.link.resume();
   }
 
   #ended(error: ConnectionError | undefined): void {

@@ -110,14 +110,23 @@ export class RpcServer {
     await this.#listener.reloadKeys();
   }
 
-  /** Ends all connections; clients wait for the server to come back. Running handlers are aborted by their signals. */
-  async close(): Promise<void> {
+  /**
+   * Ends all connections; clients wait for the server to come back. Running handlers are aborted by their signals and
+   * have `graceMs` to end: their replies still go out, and `applied` knows of them.
+   */
+  async close({ graceMs = 1000 }: { readonly graceMs?: number } = {}): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     const closed = this.#listener.close();
-    for (const { calls } of this.#clients.values()) {
-      calls.abortAll(new RpcError("unavailable", "the server is closing"));
+    for (const connection of this.#connections) {
+      connection.closing = true;
+      connection.link.pause();
+    }
+    const clients = Array.from(this.#clients.values(), ({ calls }) => calls);
+    for (const calls of clients) calls.abortAll(new RpcError("unavailable", "the server is closing"));
+    if (clients.some(({ running }) => running > 0)) {
+      await within(graceMs, Promise.all(clients.map((calls) => calls.ended())));
     }
     for (const connection of this.#connections) connection.link.end("the server is closing");
     await closed;
@@ -130,7 +139,7 @@ export class RpcServer {
     }
     const connection: ServerConnection = new ServerConnection(
       socket,
-      this.#listener.address,
+      this.#options.address,
       this.#limits,
       { budget: this.#budget, pool: this.#pool },
       {
@@ -185,4 +194,12 @@ export class RpcServer {
     this.#keysAge = 0;
     this.#listener.reloadKeys().catch((error: ConnectionError) => this.#options.onError?.(error));
   }
+}
+
+/** Waits for the work, but no longer. */
+async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
 }
