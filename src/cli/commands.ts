@@ -1,5 +1,6 @@
 // The subcommands beside `train`: their options and help. What they do is loaded when it is needed.
 import type { Command } from "commander";
+import { addBenchCollectives } from "./bench-collectives-command.ts";
 import { engineOptions, readingOptions } from "./common-options.ts";
 import type { DoctorFlags } from "./doctor.ts";
 import type { EvaluateFlags } from "./evaluate.ts";
@@ -63,6 +64,8 @@ Examples:
   for (const option of [...readingOptions(), ...engineOptions()]) predict.addOption(option);
 
   addWord2Vec(program, exit);
+
+  addBenchCollectives(program, exit);
 
   program
     .command("doctor")

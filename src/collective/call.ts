@@ -21,7 +21,7 @@ export const collectives = [
 ] as const;
 export type Collective = (typeof collectives)[number];
 
-/** Ways of an all-reduce. `shared`: threads of one process read each other's memory. */
+/** Ways of an all-reduce. `shared`: ranks read each other's memory. */
 export const allReduceAlgorithms = ["ring", "halving-doubling", "hierarchical", "torus", "direct", "shared"] as const;
 export type AllReduceAlgorithm = (typeof allReduceAlgorithms)[number];
 export type Algorithm = AllReduceAlgorithm | "chain" | "tree" | "pairwise" | "dissemination";
@@ -133,9 +133,9 @@ function allReduceSchedule(algorithm: AllReduceAlgorithm, request: Parameters<ty
     case "torus":
       return torus(request);
     case "direct":
-      return direct(request);
     case "shared":
-      return { into: "data", steps: [] };
+      // What cannot be read where it is goes through the window.
+      return direct(request);
     default:
       return algorithm satisfies never;
   }

@@ -3,10 +3,11 @@
 // another (`Signal`).
 import { availableParallelism } from "node:os";
 import type { Heap } from "../memory/index.ts";
+import { NOTE_BYTES } from "./agreement.ts";
 import { causeOf, PeerError, StallError } from "./errors.ts";
 import { type Reduction, reduction } from "./reduction.ts";
 import { SendQueue } from "./send-queue.ts";
-import { checkPlace, DEFAULT_STALL_MS, type SharedMemory, type Transport } from "./transport.ts";
+import { checkPlace, DEFAULT_STALL_MS, type SharedBuffer, type SharedMemory, type Transport } from "./transport.ts";
 import { Control, controlAt, MAX_TEXT_BYTES, Pair, pairAt, SLOT_BYTES, SLOTS, State, slotAt } from "./window.ts";
 
 /** Sleeping on words of the window and waking who sleeps. */
@@ -25,14 +26,17 @@ export interface ChannelOptions {
   readonly window: number;
   readonly signal: Signal;
   readonly stallMs?: number;
-  /** Address of two words a rank, as wide as addresses, where all ranks have the same heap. */
-  readonly table?: number;
+  /** What of each rank this one can read: from which address of its own heap on, and how much. Default: nothing. */
+  readonly readable?: { readonly bases: readonly number[]; readonly bytes: number };
+  readonly buffer?: SharedBuffer;
   /** Called every now and then while waiting; throws when it knows of a failure that the window does not show. */
   readonly check?: (waitsFor: number) => void;
   /** Called once, when the transport closes. */
   readonly onClose?: () => void;
 }
 
+/** Says that a rank's data cannot be read by others. */
+const OUTSIDE = -1;
 /** A waiting rank looks for failures this often. */
 const CHECK_MS = 100;
 /** Looks at a word before sleeping: about ten microseconds, where every rank has a core. */
@@ -45,6 +49,7 @@ export class ChannelTransport implements Transport {
   readonly size: number;
   readonly pieceBytes = SLOT_BYTES;
   readonly shared?: SharedMemory;
+  readonly buffer?: SharedBuffer;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #window: number;
@@ -54,6 +59,8 @@ export class ChannelTransport implements Transport {
   readonly #kernels: Reduction;
   readonly #queues: readonly SendQueue[];
   readonly #spins: number;
+  /** Addresses of all ranks' buffers, where they can be read. */
+  #table = 0;
   #closed = false;
 
   constructor(options: ChannelOptions) {
@@ -71,7 +78,8 @@ export class ChannelTransport implements Transport {
     this.#options = options;
     this.#kernels = reduction(heap);
     this.#queues = Array.from({ length: size }, () => new SendQueue());
-    if (options.table !== undefined) this.shared = this.#sharedMemory(options.table);
+    if (options.readable !== undefined) this.shared = this.#sharedMemory(options.readable);
+    if (options.buffer !== undefined) this.buffer = options.buffer;
     this.#spins = size <= availableParallelism() ? SPINS : SPINS_CROWDED;
   }
 
@@ -128,26 +136,40 @@ export class ChannelTransport implements Transport {
     if (Atomics.load(this.#words, controlAt(this.rank) / 4 + Control.state) === State.running) {
       this.#leave(State.closed, `rank ${this.rank} left the group`, this.rank);
     }
+    if (this.#table !== 0) this.#options.heap.free(this.#table);
     this.#options.onClose?.();
   }
 
-  #sharedMemory(table: number): SharedMemory {
-    const addresses = this.#options.heap.addresses(table, 2 * this.size);
-    const arrivals = (rank: number): number => controlAt(rank) / 4 + Control.arrivals;
+  #sharedMemory({ bases, bytes }: { readonly bases: readonly number[]; readonly bytes: number }): SharedMemory {
+    const { heap } = this.#options;
+    const word = (rank: number, index: number): number => controlAt(rank) / 4 + index;
     const barrier = (): void => {
-      const turn = Atomics.add(this.#words, arrivals(this.rank), 1) + 1;
+      const turn = Atomics.add(this.#words, word(this.rank, Control.arrivals), 1) + 1;
       for (let peer = 0; peer < this.size; peer++) if (peer !== this.rank) this.#ring(peer);
       for (let peer = 0; peer < this.size; peer++) {
-        this.#waitUntil(peer, () => ((Atomics.load(this.#words, arrivals(peer)) - turn) | 0) >= 0);
+        const arrivals = word(peer, Control.arrivals);
+        if (((Atomics.load(this.#words, arrivals) - turn) | 0) >= 0) continue;
+        this.#waitUntil(peer, () => ((Atomics.load(this.#words, arrivals) - turn) | 0) >= 0);
       }
     };
+    const note = (peer: number): number => this.#window + 4 * word(peer, Control.note);
+    this.#table = heap.alloc(this.size * heap.addressBytes);
+    const addresses = heap.addresses(this.#table, this.size);
     return {
       barrier,
-      exchange: (address, note) => {
-        addresses[this.rank] = address;
-        addresses[this.size + this.rank] = note;
+      note,
+      exchange: (buffer, own) => {
+        const offset = buffer - bases[this.rank]!;
+        const readable = offset >= 0 && offset < bytes;
+        this.#words[word(this.rank, Control.buffer)] = readable ? offset / 4 : OUTSIDE;
+        this.#kernels.copyBytes(note(this.rank), own, NOTE_BYTES);
         barrier();
-        return table;
+        for (let peer = 0; peer < this.size; peer++) {
+          const at = this.#words[word(peer, Control.buffer)]!;
+          if (at === OUTSIDE) return 0;
+          addresses[peer] = bases[peer]! + 4 * (at >>> 0);
+        }
+        return this.#table;
       },
     };
   }

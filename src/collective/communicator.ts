@@ -6,7 +6,7 @@ import { type CallOptions, describeCall, elementBytes, scheduleOf } from "./call
 import { type Links, typicalLinks } from "./cost-model.ts";
 import { decideCall } from "./decide.ts";
 import { Executor, type PreparedCall } from "./executor.ts";
-import type { Transport } from "./transport.ts";
+import type { SharedBuffer, Transport } from "./transport.ts";
 
 export interface CommunicatorOptions {
   readonly transport: Transport;
@@ -25,6 +25,8 @@ export class Communicator {
   readonly size: number;
   /** What `auto` decides by. */
   readonly links: Links;
+  /** Tensors in this part of the heap are reduced where they are; undefined where that is all or nothing of it. */
+  readonly buffer: SharedBuffer | undefined;
   readonly #transport: Transport;
   readonly #executor: Executor;
   readonly #segmentBytes: number;
@@ -37,6 +39,7 @@ export class Communicator {
     }
     this.#transport = transport;
     this.rank = transport.rank;
+    this.buffer = transport.buffer;
     this.size = transport.size;
     this.#executor = new Executor(transport, heap);
     this.links = links ?? { ...(typicalLinks[transport.name] ?? typicalLinks.tcp!), groupSize: transport.size };

@@ -15,7 +15,7 @@ export function decideCall(options: CallOptions, decider: Decider): DecidedCall 
   const call = checkCall(options, decider.size);
   const algorithm = call.algorithm === "auto" ? fastest(call, decider) : (call.algorithm as Algorithm);
   if (algorithm === "shared" && (!decider.shared || call.wire !== "f32")) {
-    throw new RangeError('all-reduce: algorithm shared needs threads of one process and wire f32; take "auto"');
+    throw new RangeError('all-reduce: algorithm shared needs memory that ranks share, and wire f32; take "auto"');
   }
   if (algorithm !== "hierarchical" && algorithm !== "torus") return { ...call, algorithm, groupSize: undefined };
   const groupSize = call.groupSize ?? (algorithm === "torus" ? squarest(decider.size) : decider.links.groupSize);

@@ -54,10 +54,7 @@ export class Executor {
     this.#number++;
     this.#noteBytes.set(note);
     this.#ownNote[1] = this.#number;
-    if (call.algorithm === "shared") {
-      this.#runShared(call);
-      return;
-    }
+    if (call.algorithm === "shared" && this.#runShared(call)) return;
     const wire = wireOf(this.#kernels, call.wire, call.op);
     if (wire.half !== undefined) this.#reserve(wire.bytes * call.count);
     for (const step of schedule.steps) this.#runStep(step, call, wire, schedule.into);
@@ -138,19 +135,22 @@ export class Executor {
     half!.decode(address + 4 * start, this.#scratch + 2 * start, count);
   }
 
-  /** Each thread reduces its part of all buffers and writes the result to all of them. */
-  #runShared({ address, count, op }: DecidedCall): void {
-    const { rank, size, shared } = this.#transport;
-    const table = shared!.exchange(address, this.#notes);
-    const notes = this.#heap.addresses(table, 2 * size);
-    for (let peer = 0; peer < size; peer++) if (peer !== rank) this.#compare(notes[size + peer]!, peer);
-    const cut = (part: number): number =>
-      part === size ? count : Math.floor((count * part) / size / LINE_ELEMENTS) * LINE_ELEMENTS;
-    const start = cut(rank);
-    const factor = op === "mean" ? 1 / size : 1;
-    const reduceAll = op === "max" ? this.#kernels.maxAllF32 : this.#kernels.sumAllF32;
-    reduceAll(table, size, start, cut(rank + 1) - start, factor);
-    shared!.barrier();
+  /** Each rank reduces its part of all buffers and writes the result to all of them. False where they cannot be read. */
+  #runShared({ address, count, op }: DecidedCall): boolean {
+    const { rank, size } = this.#transport;
+    const shared = this.#transport.shared!;
+    const table = shared.exchange(address, this.#notes);
+    for (let peer = 0; peer < size; peer++) if (peer !== rank) this.#compare(shared.note(peer), peer);
+    if (table !== 0) {
+      const cut = (part: number): number =>
+        part === size ? count : Math.floor((count * part) / size / LINE_ELEMENTS) * LINE_ELEMENTS;
+      const start = cut(rank);
+      const factor = op === "mean" ? 1 / size : 1;
+      const reduceAll = op === "max" ? this.#kernels.maxAllF32 : this.#kernels.sumAllF32;
+      reduceAll(table, size, start, cut(rank + 1) - start, factor);
+    }
+    shared.barrier();
+    return table !== 0;
   }
 
   #reserve(bytes: number): void {

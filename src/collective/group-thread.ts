@@ -7,6 +7,7 @@ import { Communicator } from "./communicator.ts";
 import type { Links } from "./cost-model.ts";
 import type { PreparedCall } from "./executor.ts";
 import { openTransport, type TransportSpec } from "./open-transport.ts";
+import type { SharedBuffer } from "./transport.ts";
 
 export interface GroupTask {
   readonly memory: WebAssembly.Memory;
@@ -31,7 +32,7 @@ export interface AnnouncedCall {
 
 /** What the thread says when it has connected, or failed to. */
 export type GroupReply =
-  | { readonly type: "open"; readonly links: Links; readonly shared: boolean }
+  | { readonly type: "open"; readonly links: Links; readonly shared: boolean; readonly buffer?: SharedBuffer }
   | { readonly type: "failed"; readonly name: string; readonly message: string; readonly rank?: number };
 
 const { memory, rank, size, transport: spec, queue: address, calls, stallMs, ...options } = workerData as GroupTask;
@@ -54,7 +55,13 @@ function open(): Communicator | undefined {
   try {
     const transport = openTransport(spec, { rank, size, heap, ...(stallMs === undefined ? {} : { stallMs }) });
     const opened = new Communicator({ transport, heap, ...options });
-    reply({ type: "open", links: opened.links, shared: transport.shared !== undefined });
+    const { buffer } = transport;
+    reply({
+      type: "open",
+      links: opened.links,
+      shared: transport.shared !== undefined,
+      ...(buffer === undefined ? {} : { buffer }),
+    });
     return opened;
   } catch (cause) {
     const { name, message, rank: culprit } = cause as Error & { rank?: number };

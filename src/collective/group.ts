@@ -9,7 +9,7 @@ import { type Decider, decideCall } from "./decide.ts";
 import { PeerError } from "./errors.ts";
 import type { AnnouncedCall, GroupReply, GroupTask } from "./group-thread.ts";
 import type { TransportSpec } from "./open-transport.ts";
-import { checkPlace } from "./transport.ts";
+import { checkPlace, type SharedBuffer } from "./transport.ts";
 
 export interface GroupOptions {
   readonly rank: number;
@@ -45,6 +45,8 @@ export class Group {
   readonly size: number;
   /** For other threads of the process: `new CallQueue(heap, address)` starts and awaits prepared calls there. */
   readonly queue: CallQueue;
+  /** Of a transport `shared` with `bufferBytes`: tensors in this part of the heap are reduced where they are. */
+  readonly buffer: SharedBuffer | undefined;
   readonly #heap: Heap;
   readonly #decider: Decider;
   readonly #calls: MessagePort;
@@ -54,12 +56,13 @@ export class Group {
 
   private constructor(
     { rank, size, heap }: GroupOptions,
-    inside: { queue: CallQueue; decider: Decider; calls: MessagePort; ended: Promise<void> },
+    inside: { queue: CallQueue; buffer?: SharedBuffer; decider: Decider; calls: MessagePort; ended: Promise<void> },
   ) {
     this.rank = rank;
     this.size = size;
     this.#heap = heap;
     this.queue = inside.queue;
+    this.buffer = inside.buffer;
     this.#decider = inside.decider;
     this.#calls = inside.calls;
     this.#ended = inside.ended;
@@ -91,7 +94,9 @@ export class Group {
       throw reply.rank === undefined ? new Error(reply.message) : new PeerError(reply.rank, reply.message);
     }
     void ended.then(() => queue.fail(new Error("the communication thread has ended")));
-    return new Group(options, { queue, decider: { size, links: reply.links, shared: reply.shared }, calls, ended });
+    const { links, shared, buffer } = reply;
+    const decider = { size, links, shared };
+    return new Group(options, { queue, decider, calls, ended, ...(buffer === undefined ? {} : { buffer }) });
   }
 
   /** Checks a call and makes it ready. All ranks start the same calls in the same order. @throws RangeError */

@@ -25,6 +25,8 @@ export type TransportSpec =
       /** Ranks of other jobs are turned away by this name. */
       readonly job?: string;
       readonly connectMs?: number;
+      /** Of `shared`: bytes of each rank that all can read, so that tensors there are reduced in place. The same on all. */
+      readonly bufferBytes?: number;
     };
 
 export interface Place {
@@ -43,13 +45,13 @@ export function openTransport(spec: TransportSpec, place: Place): Transport {
     return threadTransport({ heap, rank, group: spec.group, ...options });
   }
   if (spec.kind === "mpi") return mpiTransport(place);
-  const { kind, addresses, listener, job, ...rest } = spec;
+  const { kind, addresses, listener, job, bufferBytes = 0, ...rest } = spec;
   if (addresses.length !== size) {
     throw new RangeError(`addresses must name all ${size} ranks, got ${addresses.length}`);
   }
   const fd = listener ?? listenOn(addresses[rank]!, spec.trusted ?? false).fd;
   const group = job === undefined ? {} : { group: job };
   const mesh = new Mesh({ rank, size, addresses, listener: fd, heap, ...group, ...rest });
-  if (kind === "shared") return sharedTransport({ mesh, heap, ...options });
+  if (kind === "shared") return sharedTransport({ mesh, heap, bufferBytes, ...options });
   return new SocketTransport({ name: kind, mesh, heap, ...options });
 }

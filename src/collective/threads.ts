@@ -8,17 +8,15 @@ import { Control, controlAt, State, windowBytes } from "./window.ts";
 export interface ThreadGroup {
   readonly size: number;
   readonly window: number;
-  /** Two words for each rank: where its buffer and its note are. */
-  readonly table: number;
 }
 
 /** Memory for a group of threads. Free it with `freeThreadGroup` after all have closed. */
 export function createThreadGroup(heap: Heap, size: number): ThreadGroup {
-  return { size, window: heap.alloc(windowBytes(size), 4096), table: heap.alloc(2 * size * heap.addressBytes) };
+  return { size, window: heap.alloc(windowBytes(size), 4096) };
 }
 
-export function freeThreadGroup(heap: Heap, { window, table }: ThreadGroup): void {
-  for (const block of [window, table]) heap.free(block);
+export function freeThreadGroup(heap: Heap, { window }: ThreadGroup): void {
+  heap.free(window);
 }
 
 /** Says for a thread that can no longer speak that it has ended: its peers stop waiting. Any thread may call. */
@@ -47,5 +45,6 @@ export function threadTransport({ heap, group, rank, ...options }: ThreadOptions
     wait: (index, value, ms) => void Atomics.wait(words, index, value, ms),
     notify: (index) => void Atomics.notify(words, index),
   };
-  return new ChannelTransport({ name: "threads", rank, heap, signal, ...group, ...options });
+  const readable = { bases: new Array<number>(group.size).fill(0), bytes: heap.capacity };
+  return new ChannelTransport({ name: "threads", rank, heap, signal, readable, ...group, ...options });
 }

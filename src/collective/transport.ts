@@ -1,15 +1,24 @@
 // How bytes of the heap get from rank to rank. A transport knows no algorithm; algorithms know nothing else of the world.
 // It belongs to one thread, which may block in it: sends of that thread go on while it waits to receive.
 
-/** Memory that the ranks of one process share. */
+/** Memory of all ranks that each of them can read and write: of threads, or of processes that map the same pages. */
 export interface SharedMemory {
   /**
-   * Tells all ranks two addresses of this rank, of its buffer and its note, and waits for theirs. Returns the address of a
-   * table in words as wide as an address: the buffers of all ranks, then their notes.
+   * Tells all ranks where this rank's buffer is and what it was asked for, and waits for theirs. Returns the address of a
+   * table of the buffers' addresses, in words as wide as those; 0 where a buffer lies outside of what can be shared, and
+   * then on all ranks.
    */
   exchange(buffer: number, note: number): number;
+  /** Where the note of a rank is, from an exchange to the next barrier. */
+  note(peer: number): number;
   /** Waits until every rank has called it. */
   barrier(): void;
+}
+
+/** Part of the heap that other ranks can read: tensors in it are reduced where they are. */
+export interface SharedBuffer {
+  readonly address: number;
+  readonly bytes: number;
 }
 
 export interface Transport {
@@ -19,8 +28,10 @@ export interface Transport {
   readonly size: number;
   /** The most bytes that `borrow` can give at once. Longer messages are pieces of this size and a rest. */
   readonly pieceBytes: number;
-  /** Where ranks can read each other's heap. */
+  /** Where ranks can read each other's memory. */
   readonly shared?: SharedMemory;
+  /** Where only a part of it can be read. */
+  readonly buffer?: SharedBuffer;
   /** Starts a message. Messages to a peer keep their order. The memory must stay as it is until the peer has it. */
   send(peer: number, address: number, bytes: number): void;
   /**

@@ -5,18 +5,13 @@
 export const SLOT_BYTES = 65536;
 export const SLOTS = 8;
 
-/** Words of a rank's control block. */
+/** Words of a rank's control block. `buffer` says where its data is, `note` what it was asked for. */
 export const Control = {
-  doorbell: 0,
-  sleeping: 16,
-  arrivals: 32,
-  state: 48,
-  culprit: 49,
-  textBytes: 50,
-  text: 64,
+  ...{ doorbell: 0, sleeping: 16, arrivals: 32, buffer: 47 },
+  ...{ state: 48, culprit: 49, textBytes: 50, text: 64, note: 448 },
 } as const;
-const CONTROL_BYTES = 1024;
-export const MAX_TEXT_BYTES: number = CONTROL_BYTES - 4 * Control.text;
+const CONTROL_BYTES = 2048;
+export const MAX_TEXT_BYTES: number = 4 * (Control.note - Control.text);
 
 /** States of a rank. */
 export const State = { running: 0, closed: 1, failed: 2 } as const;

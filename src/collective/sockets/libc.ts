@@ -38,6 +38,8 @@ export interface Libc {
   /** `entries`: for each descriptor two words: the descriptor, then what is asked for and, shifted by 16, what was found. */
   poll(entries: Int32Array, count: number, ms: number): number;
   close(fd: number): void;
+  /** Makes a file this long and reserves the room. Returns an error number. */
+  allocate(fd: number, bytes: number): number;
   /** Puts the pages of an open file in place of those at an address. */
   mapShared(address: number, bytes: number, fd: number): boolean;
   /** Puts new private pages in place of those at an address. */
@@ -81,6 +83,7 @@ function load(): Libc {
   const mmap = bind(
     "intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)",
   );
+  const allocate = bind("int posix_fallocate(int fd, int64_t offset, int64_t bytes)");
   const wait = bind("long syscall(long number, uintptr_t address, int operation, int value, void *timeout)");
   const names = new Map(Object.entries(ffi.os.errno).map(([name, value]) => [value as number, name]));
   const timeout = new BigInt64Array(2);
@@ -111,6 +114,7 @@ function load(): Libc {
     writev,
     poll,
     close: (fd) => void close(fd),
+    allocate: (fd, bytes) => allocate(fd, 0, bytes),
     mapShared: (address, bytes, fd) => mmap(address, bytes, READ_WRITE, MAP.shared | MAP.fixed, fd, 0) === address,
     mapPrivate: (address, bytes) =>
       mmap(address, bytes, READ_WRITE, MAP.private | MAP.fixed | MAP.anonymous, -1, 0) === address,

@@ -1,7 +1,7 @@
 // The transport between processes of one machine through memory: a window in pages that all of them map, right in their
 // heaps, so that kernels reduce from it. Sockets tell when a process has died; futexes wake.
 import { randomUUID } from "node:crypto";
-import { closeSync, ftruncateSync, openSync, statSync, unlinkSync } from "node:fs";
+import { closeSync, openSync, statSync, unlinkSync } from "node:fs";
 import type { Heap } from "../../memory/index.ts";
 import { ChannelTransport, type Signal } from "../channels.ts";
 import type { Transport } from "../transport.ts";
@@ -19,20 +19,24 @@ export interface SharedOptions {
   readonly mesh: Mesh;
   readonly heap: Heap;
   readonly stallMs?: number;
+  /** Bytes of each rank's heap that the others can read, the same on all ranks; default 0. */
+  readonly bufferBytes?: number;
 }
 
 /** @throws where the ranks have no common memory: they are on several machines or in separate containers */
-export function sharedTransport({ mesh, heap, stallMs }: SharedOptions): Transport {
+export function sharedTransport({ mesh, heap, stallMs, bufferBytes = 0 }: SharedOptions): Transport {
   const { rank, size } = mesh;
-  const bytes = windowBytes(size);
+  const own = Math.ceil(bufferBytes / PAGE) * PAGE;
+  const bytes = windowBytes(size) + size * own;
   const window = heap.alloc(bytes, PAGE);
   const base = heapBase(heap);
   const c = libc();
   try {
-    agreeOnFile(mesh, heap, (file) => {
+    agreeOnFile(mesh, heap, bytes, (file) => {
       const fd = openSync(file, "r+");
       try {
-        if (statSync(file).size !== bytes) throw new Error(`${file} has not the size of this group's window`);
+        const found = statSync(file).size;
+        if (found !== bytes) throw new Error(`rank 0 made ${found} bytes, not ${bytes}: bufferBytes must be alike`);
         if (!c.mapShared(base + window, bytes, fd)) throw new Error(`cannot map ${file}: ${c.errorName()}`);
       } finally {
         closeSync(fd);
@@ -48,6 +52,8 @@ export function sharedTransport({ mesh, heap, stallMs }: SharedOptions): Transpo
     wait: (index, value, ms) => c.futexWait(words + 4 * index, value, ms),
     notify: (index) => c.futexWake(words + 4 * index),
   };
+  const buffers = Array.from({ length: size }, (_, peer) => window + windowBytes(size) + peer * own);
+  const readable = { bases: buffers, bytes: own };
   return new ChannelTransport({
     name: "shared",
     rank,
@@ -55,6 +61,7 @@ export function sharedTransport({ mesh, heap, stallMs }: SharedOptions): Transpo
     heap,
     window,
     signal,
+    ...(own > 0 ? { readable, buffer: { address: buffers[rank]!, bytes: own } } : {}),
     ...(stallMs === undefined ? {} : { stallMs }),
     check: (waitsFor) => mesh.check(waitsFor),
     onClose() {
@@ -66,7 +73,7 @@ export function sharedTransport({ mesh, heap, stallMs }: SharedOptions): Transpo
 }
 
 /** Rank 0 makes the file and tells its name; when all have opened it, the name goes and the memory ends with its users. */
-function agreeOnFile(mesh: Mesh, heap: Heap, open: (file: string) => void): void {
+function agreeOnFile(mesh: Mesh, heap: Heap, bytes: number, open: (file: string) => void): void {
   const { rank, size } = mesh;
   const wire = new SocketTransport({ name: "unix", mesh, heap });
   const name = heap.alloc(NAME_BYTES);
@@ -77,8 +84,9 @@ function agreeOnFile(mesh: Mesh, heap: Heap, open: (file: string) => void): void
     if (rank === 0) {
       file = `${FOLDER}/flotilla-${randomUUID()}`;
       const fd = openSync(file, "wx", 0o600);
-      ftruncateSync(fd, windowBytes(size));
+      const full = libc().allocate(fd, bytes) !== 0;
       closeSync(fd);
+      if (full) throw new Error(`${FOLDER} has no room for ${bytes} bytes; enlarge it, in containers by --shm-size`);
       text.set(Buffer.from(file));
       for (const peer of peers) wire.send(peer, name, NAME_BYTES);
       wire.flush();

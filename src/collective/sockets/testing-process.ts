@@ -33,7 +33,7 @@ try {
   const mesh = new Mesh({ rank, size, addresses, listener: fd, heap, connectMs: 30_000 });
   const transport: Transport =
     name === "shared"
-      ? sharedTransport({ mesh, heap, ...options })
+      ? sharedTransport({ mesh, heap, bufferBytes: 2 ** 20, ...options })
       : new SocketTransport({ name, mesh, heap, ...options });
   communicator = new Communicator({ transport, heap, segmentBytes: 16_384 });
   outcome = { result: scenarios[scenario]!({ communicator, heap, parameters }) ?? null };
