@@ -4,6 +4,7 @@ import { addBenchCollectives } from "./bench-collectives-command.ts";
 import { engineOptions, readingOptions } from "./common-options.ts";
 import type { DoctorFlags } from "./doctor.ts";
 import type { EvaluateFlags } from "./evaluate.ts";
+import { addLaunchCommands } from "./launch-commands.ts";
 import type { PredictFlags } from "./predict.ts";
 import { addTrain } from "./train-command.ts";
 import { oneOf, realNumber } from "./usage.ts";
@@ -12,6 +13,8 @@ import { addWord2Vec } from "./word2vec-command.ts";
 /** @param exit receives the exit code of the command that ran */
 export function addCommands(program: Command, exit: (code: number) => void): void {
   addTrain(program, async (data, flags) => exit(await (await import("./train.ts")).train(data, flags)));
+
+  addLaunchCommands(program, exit);
 
   const evaluate = program
     .command("evaluate")

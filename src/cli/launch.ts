@@ -40,6 +40,14 @@ export async function launchCommand(script: string, args: readonly string[], fla
       args: [...args],
       ...(grace !== undefined && { graceMs: grace * 1000 }),
       ...(list && { hosts: list }),
+      ...(slurm && {
+        slurm: {
+          ...(nodes !== undefined && { nodes }),
+          ...(partition !== undefined && { partition }),
+          ...(time !== undefined && { time }),
+          ...(sbatch !== undefined && { sbatch: [...sbatch] }),
+        },
+      }),
     });
   });
 }

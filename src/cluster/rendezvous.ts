@@ -2,7 +2,7 @@
 // can read, after all have written there by which names they are reached.
 
 import { lookup } from "node:dns/promises";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,7 +26,8 @@ export function hasRendezvous(world: World): boolean {
  * folder.
  */
 export async function settleWorld(world: World): Promise<World> {
-  if (world.folder !== undefined) await mkdir(world.folder, { recursive: true, mode: 0o700 });
+  if (world.folder !== undefined && world.host === undefined)
+    await mkdir(world.folder, { recursive: true, mode: 0o700 });
   if (world.host === undefined || !hasRendezvous(world)) return world;
   const known = await lookup(world.host).then(
     () => true,
@@ -102,8 +103,16 @@ export async function readRendezvous(world: World): Promise<string | undefined> 
   throw new ClusterError(`${world.coordinator} holds no address of a coordinator; remove it`);
 }
 
+/** After the job: what the first task and the others have left there. Keys that were given stay. */
 export async function removeRendezvous(world: World): Promise<void> {
-  await rm(fileURLToPath(world.coordinator!), { force: true });
+  const path = fileURLToPath(world.coordinator!);
+  const folder = dirname(path);
+  await rm(path, { force: true });
+  await rm(join(folder, "hosts"), { recursive: true, force: true });
+  if (world.keys === join(folder, "keys")) await rm(world.keys, { recursive: true, force: true });
+  if (world.host === undefined && world.folder !== undefined) await rm(world.folder, { recursive: true, force: true });
+  // The output of a batch job may be there.
+  else await rmdir(folder).catch(() => {});
 }
 
 /** Certificates name the machines, so all must have said how they are reached. */

@@ -3,6 +3,7 @@ import { taskFromEnvironment } from "../cluster/index.ts";
 import { launchHere } from "./launch-here.ts";
 import { launchAsTask } from "./launch-task.ts";
 import { type LaunchOptions, parseLaunch } from "./options.ts";
+import { launchBySlurm } from "./slurm.ts";
 
 /**
  * Runs a job to its end. Where srun or mpirun has started this process beside others, it runs its own part of the job.
@@ -13,6 +14,8 @@ import { type LaunchOptions, parseLaunch } from "./options.ts";
  */
 export async function launch(options: LaunchOptions): Promise<number> {
   const checked = parseLaunch(options);
+  // In a task the job is running already; that it was asked for by --slurm no longer matters.
   const task = taskFromEnvironment(process.env);
+  if (task === undefined && checked.slurm !== undefined) return await launchBySlurm(checked, checked.slurm);
   return task === undefined || task.size === 1 ? await launchHere(checked) : await launchAsTask(checked, task);
 }

@@ -28,6 +28,15 @@ const schema = z.strictObject({
   hosts: z.array(z.object({ name: z.string(), slots: z.int().min(1) })).optional(),
   /** The folder of keys for jobs on several machines. Default: made for the job alone. */
   keys: z.string().optional(),
+  /** Runs the job on a Slurm cluster: as a batch job, or in an allocation as a step of it. */
+  slurm: z
+    .strictObject({
+      nodes: z.int().min(1).exactOptional(),
+      partition: z.string().exactOptional(),
+      time: z.string().exactOptional(),
+      sbatch: z.array(z.string()).exactOptional(),
+    })
+    .optional(),
   /** The name of this machine for the others. */
   address: z.string().optional(),
 });

@@ -6,6 +6,7 @@ import { PassThrough, type Readable } from "node:stream";
 import { addressOf, type Host } from "./hosts.ts";
 import { endOf, type ProcessEnd, type ProcessSpec, type RunningProcess } from "./processes.ts";
 import { flotilla } from "./programs.ts";
+import { shellQuote } from "./shell.ts";
 
 /** What `flotilla run-process` reads as the first line of its standard input. Later lines are signals. */
 export interface RemoteSpec extends ProcessSpec {
@@ -21,11 +22,6 @@ const MAX_LINE = 65_536;
 const SSH_FAILED = 255;
 
 const sshOptions = ["-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"];
-
-/** A word as a POSIX shell takes it. */
-export function shellQuote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
 
 export async function startRemote(spec: RemoteSpec, host: Host): Promise<RunningProcess> {
   const command = `cd ${shellQuote(spec.cwd)} && exec ${shellQuote(process.execPath)} ${shellQuote(flotilla)} run-process`;
