@@ -28,6 +28,10 @@ const benches: Readonly<Record<string, Bench>> = {
     load: () => import("./engine.ts"),
   },
   rpc: { about: "remote calls over unix sockets, tcp and tls, beside plain streams", load: () => import("./rpc.ts") },
+  collective: {
+    about: "all-reduce beside Open MPI, beside copying, and over slow networks",
+    load: () => import("./collective.ts"),
+  },
   quality: {
     about: "AUC and log loss on real data beside PyTorch and scikit-learn",
     load: () => import("./quality.ts"),
@@ -38,7 +42,7 @@ const benches: Readonly<Record<string, Bench>> = {
 const QUICK_SECONDS = 0.05;
 
 function usage(): string {
-  const names = Object.entries(benches).map(([name, { about }]) => `  ${name.padEnd(8)}  ${about}`);
+  const names = Object.entries(benches).map(([name, { about }]) => `  ${name.padEnd(10)}  ${about}`);
   return `usage: npm run bench -- NAME [--quick] [--json FILE]
 
 ${names.join("\n")}
