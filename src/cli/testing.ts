@@ -22,10 +22,15 @@ export class Child {
   stdout = "";
   stderr = "";
 
-  constructor(args: readonly string[], cwd: string, script: readonly string[] = [binary]) {
+  constructor(
+    args: readonly string[],
+    cwd: string,
+    script: readonly string[] = [binary],
+    more: Readonly<Record<string, string>> = {},
+  ) {
     // As from a shell: what npm tells its children would change the advice that is printed.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|VITEST|DEBUG)/.test(name)));
-    this.process = spawn(process.execPath, [...script, ...args], { cwd, env });
+    this.process = spawn(process.execPath, [...script, ...args], { cwd, env: { ...env, ...more } });
     this.process.stdout.on("data", (chunk: Buffer) => {
       this.stdout += chunk;
     });
@@ -52,6 +57,11 @@ export class Workplace {
 
   start(...args: readonly string[]): Child {
     return new Child(args, this.path);
+  }
+
+  /** With further variables. */
+  startWith(env: Readonly<Record<string, string>>, ...args: readonly string[]): Child {
+    return new Child(args, this.path, [binary], env);
   }
 
   run(...args: readonly string[]): Promise<Outcome> {

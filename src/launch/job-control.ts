@@ -171,7 +171,7 @@ export class JobControl {
     const lines = end.tail.length === 0 ? "" : `; its last lines:\n${end.tail.map((line) => `  ${line}`).join("\n")}`;
     this.#options.say(`${what}${lines}`);
     const others = this.#running("worker") + this.#running("server");
-    if (others > 0) this.#options.say(`ending the other ${others} processes`);
+    if (others > 0) this.#options.say(`ending the other ${others === 1 ? "process" : `${others} processes`}`);
     this.#stop("SIGTERM");
     return down;
   }

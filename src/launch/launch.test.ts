@@ -1,0 +1,167 @@
+// The real command with real processes: output, exit codes, restarts, ends in order and by force, status and stop.
+import { readdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Child } from "../cli/testing.ts";
+import type { JobStatus } from "./status.ts";
+import { LaunchPlace, runs } from "./testing.ts";
+
+const place = new LaunchPlace();
+afterAll(() => place.dispose());
+
+const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+/** The id that worker `rank` has printed. */
+const pidOf = (child: Child, rank: number): number =>
+  Number(new RegExp(`^W${rank} \\| ready (\\d+)`, "m").exec(child.stdout)?.[1]);
+const ready = (child: Child, rank: number): boolean => Number.isInteger(pidOf(child, rank));
+
+describe.concurrent("flotilla launch", () => {
+  it("runs a script in several processes, and says whose each line is", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "--threads", "3", "worker.ts", "show", "--workers", "a b", "$(x)");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(lines(stderr).sort()).toEqual(["W0 | on stderr", "W1 | on stderr"]);
+    const shown = lines(stdout).sort();
+    expect(shown.map((line) => line.slice(0, 5))).toEqual(["W0 | ", "W1 | "]);
+    expect(shown.map((line) => JSON.parse(line.slice(5)))).toEqual(
+      [0, 1].map((rank) => ({
+        ...{ rank, attempt: 0, threads: 3, args: ["--workers", "a b", "$(x)"] },
+        ...{ env: "inherited", cwd: place.path },
+      })),
+    );
+    expect(code).toBe(0);
+  });
+
+  it("lets processes find each other", async ({ expect }) => {
+    const { code, stdout } = await place.launch("--workers", "3", "worker.ts", "meet").outcome;
+    const line = "met address-0 address-1 address-2 attempt 0";
+    expect(lines(stdout).sort()).toEqual([0, 1, 2].map((rank) => `W${rank} | ${line}`));
+    expect(code).toBe(0);
+  });
+
+  it("ends with the code of the process that failed, and its last lines", async ({ expect }) => {
+    const { code, stderr } = await place.launch("--workers", "3", "worker.ts", "fail", "9").outcome;
+    expect(code).toBe(9);
+    expect(stderr).toMatch(
+      /^flotilla: worker 1 \(pid \d+ on \S+\) ended with code 9 at \S+, after [\d.]+ s; its last lines:\n {2}cannot go on\nflotilla: ending the other 2 processes$/m,
+    );
+  });
+
+  it("starts failed workers again", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "--restart", "1", "worker.ts", "fail-first");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(lines(stdout).sort()).toEqual(["W0 | attempt 1", "W1 | attempt 1"]);
+    expect(stderr).toMatch(/^flotilla: worker 0 .* ended with code 7 .*; it is started again$/m);
+    expect(code).toBe(0);
+  });
+
+  it("replaces a worker that was killed, and the others see it", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "--restart", "3", "worker.ts", "wait");
+    await child.until(() => ready(child, 0) && ready(child, 1));
+    process.kill(pidOf(child, 1), "SIGKILL");
+    await child.until(() => /^W1 \| ready \d+ attempt 1$/m.test(child.stdout));
+    expect(child.stderr).toMatch(/^flotilla: worker 1 \(pid \d+ on \S+\) was killed by SIGKILL at \S+, after /m);
+    child.process.kill("SIGTERM");
+    expect((await child.outcome).code).toBe(143);
+  });
+
+  it("ends in order on Ctrl-C", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "worker.ts", "wait");
+    await child.until(() => ready(child, 0) && ready(child, 1));
+    child.process.kill("SIGINT");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(
+      lines(stdout)
+        .filter((line) => line.includes("saved"))
+        .sort(),
+    ).toEqual(["W0 | saved after SIGINT", "W1 | saved after SIGINT"]);
+    expect(stderr).toContain("SIGINT: ending 2 workers, once more kills them");
+    expect(code).toBe(130);
+  });
+
+  it("kills what does not end in time, or at the second Ctrl-C", async ({ expect }) => {
+    const slow = place.launch("--grace", "0.1", "worker.ts", "stubborn");
+    const twice = place.launch("worker.ts", "stubborn");
+    await slow.until(() => ready(slow, 0));
+    slow.process.kill("SIGTERM");
+    const { code, stderr } = await slow.outcome;
+    expect(code).toBe(143);
+    expect(stderr).toMatch(/worker 0 \(pid \d+\) has not ended within 0.1 s; killing it/);
+    await twice.until(() => ready(twice, 0));
+    twice.process.kill("SIGINT");
+    await twice.until(() => twice.stderr.includes("once more kills them"));
+    const again = setInterval(() => twice.process.kill("SIGINT"), 50);
+    expect((await twice.outcome).code).toBe(130);
+    clearInterval(again);
+    expect(runs(pidOf(twice, 0))).toBe(false);
+  });
+
+  it("leaves no process behind when the launcher is killed", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "worker.ts", "wait");
+    await child.until(() => ready(child, 0) && ready(child, 1));
+    child.process.kill("SIGKILL");
+    await child.outcome;
+    for (const rank of [0, 1]) await expect.poll(() => runs(pidOf(child, rank)), { timeout: 15_000 }).toBe(false);
+  });
+
+  it("is seen by flotilla status and ended by flotilla stop", async ({ expect }) => {
+    const child = place.launch("--workers", "2", "--job", "seen", "worker.ts", "wait");
+    await child.until(() => ready(child, 0) && ready(child, 1));
+    const status = async (...args: string[]): Promise<string> =>
+      (await place.startWith(place.env, "status", ...args).outcome).stdout;
+    const json = async (): Promise<JobStatus> => JSON.parse(await status("seen", "--json")) as JobStatus;
+    await expect.poll(async () => (await json()).processes.map(({ lag }) => lag), { timeout: 30_000 }).toEqual([10, 0]);
+    expect(await json()).toMatchObject({
+      ...{ job: "seen", script: "worker.ts", phase: "running" },
+      processes: [
+        { role: "worker", rank: 0, pid: pidOf(child, 0), state: "running", attempt: 0, report: { step: 10 } },
+        { role: "worker", rank: 1, report: { step: 20, samplesPerSecond: 1234.5, activity: "waiting" } },
+      ],
+    });
+    const table = await status();
+    expect(table).toMatch(/^seen: worker.ts, running since /m);
+    expect(table).toMatch(/^│ process +│ host +│ +pid │ state +│ since +│ step │ samples\/s │ lag │ activity │$/m);
+    const stopped = await place.startWith(place.env, "stop", "seen").outcome;
+    expect(stopped).toMatchObject({ code: 0, stdout: "job seen has ended\n" });
+    const { code, stderr } = await child.outcome;
+    expect(code).toBe(143);
+    expect(stderr).toContain("flotilla stop: ending 2 workers");
+    expect(readdirSync(join(place.path, "jobs"))).not.toContain("seen.json");
+  });
+
+  it.for([
+    [["--workers", "2", "nothing.ts"], "nothing.ts: no such file; give the script that the workers run"],
+    [["--workers", "2", "--min-workers", "3", "worker.ts"], "minWorkers is 3, but there are 2 workers"],
+    [["--workers", "0", "worker.ts"], "Give a whole number from 1 to 100000."],
+    [["--job", "a/b", "worker.ts"], "expected up to 100 letters"],
+    [["--hosts", "a,-oProxyCommand=x", "worker.ts"], '"-oProxyCommand=x" is no host; write NAME or USER@NAME'],
+    [["--hosts", "a:0", "worker.ts"], "a has 0 slots"],
+    [["--hosts", "a", "--slurm", "worker.ts"], "--slurm chooses the hosts"],
+    [["--hostfile", "none", "worker.ts"], "--hostfile none: cannot be read: ENOENT"],
+  ] as const)("refuses %j", async ([args, message], { expect }) => {
+    const { code, stderr } = await place.launch(...args).outcome;
+    expect(stderr).toContain(message);
+    expect(code).toBe(2);
+  });
+});
+
+describe("flotilla stop and status", () => {
+  it("say that there is nothing", async () => {
+    const env = { FLOTILLA_JOBS: join(place.path, "no-jobs") };
+    expect(await place.startWith(env, "status").outcome).toMatchObject({ code: 0, stdout: "no job is running\n" });
+    expect(await place.startWith(env, "stop").outcome).toMatchObject({ code: 2, stderr: "error: no job is running\n" });
+  });
+
+  it("forget jobs whose launcher was killed", async () => {
+    const file = { pid: 2 ** 22 - 1, host: hostname(), address: `unix://${place.path}/gone` };
+    place.write(
+      "ghost.json",
+      JSON.stringify({ job: "ghost", script: "x", started: new Date().toISOString(), ...file }),
+    );
+    const env = { FLOTILLA_JOBS: place.path };
+    const { code, stderr } = await place.startWith(env, "status", "ghost").outcome;
+    expect(stderr).toMatch(/^error: job ghost \(launcher \d+ on \S+\) does not answer at unix:/);
+    expect(code).toBe(2);
+    expect(place.has("ghost.json")).toBe(false);
+  });
+});
