@@ -20,7 +20,8 @@ export const keyFiles = {
 /** @throws ConnectionError that names the file and what to do: missing, no PEM, no longer valid */
 export async function readCredentials(folder: string, role: string): Promise<Credentials> {
   const path = join(folder, keyFiles.role(role));
-  const [ca, identity] = await Promise.all([readPem(join(folder, keyFiles.authority)), readPem(path)]);
+  const identity = await readPem(path);
+  const ca = await readPem(join(folder, keyFiles.authority));
   const { validTo } = new X509Certificate(splitPem(identity)[0]!);
   if (new Date(validTo).getTime() < Date.now()) {
     throw new ConnectionError(`${path}: the certificate was valid until ${validTo}; run \`flotilla keys rotate\``);

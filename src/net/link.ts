@@ -144,6 +144,8 @@ export class Link {
     this.#flush();
     this.#socket.end();
     this.#close(error);
+    // What still comes is not looked at, but the peer's end is.
+    this.#socket.resume();
     // Who never reads what was sent does not hold the socket.
     setTimeout(() => this.#socket.destroy(), 1000).unref();
   }

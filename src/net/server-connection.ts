@@ -107,6 +107,7 @@ export class ServerConnection {
 
   #admit(bytes: number): boolean {
     this.#giveAdmitted();
+    if (this.calls === undefined) return true;
     if (this.#budget.take(bytes)) {
       this.#admitted = bytes;
       return true;

@@ -47,20 +47,20 @@ describe("a server with keys", () => {
   async function steal(options: ConnectionOptions): Promise<string> {
     const port = Number(server.address.split(":").at(-1));
     const socket = tls.connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
-    socket.write(helloBytes(1n));
+    socket.once("secureConnect", () => socket.write(helloBytes(1n)));
     return (await untilClosed(socket)).toString("latin1");
   }
 
   it("gives a peer without a certificate nothing", async () => {
     expect(await steal({})).toBe("");
-    await until(() => refused.length === 1);
+    await until(() => refused.length > 0);
     expect(refused[0]!.message).toMatch(/^127\.0\.0\.1 was refused: ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE$/);
   });
 
   it("gives a peer with a certificate of others nothing", async () => {
     const identity = read("theirs", "worker.pem");
     expect(await steal({ cert: identity, key: identity })).toBe("");
-    await until(() => refused.length === 1);
+    await until(() => refused.length > 0);
     await expect(RpcClient.connect({ address: server.address, keys: at("theirs") })).rejects.toThrow(
       /cannot connect to tls:.*both sides need keys of the same `flotilla keys` folder/,
     );
@@ -70,8 +70,8 @@ describe("a server with keys", () => {
   it("refuses TLS below 1.3", async () => {
     const identity = read("ours", "worker.pem");
     expect(await steal({ cert: identity, key: identity, maxVersion: "TLSv1.2" })).toBe("");
-    await until(() => refused.length === 1);
-    expect(refused[0]!.message).toMatch(/UNSUPPORTED_PROTOCOL/);
+    await until(() => refused.length > 0);
+    expect(refused[0]!.message).toMatch(/was refused: (ERR_SSL_UNSUPPORTED_PROTOCOL|ECONNRESET)$/);
   });
 
   it("gives plain text nothing", async () => {
