@@ -33,6 +33,14 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
+/** Below -2, where 1 + erf loses its digits, by the continued fraction φ(u) / (u + 1/(u + 2/(u + 3/…))), u = -x. */
+function normalCdf(x: number): number {
+  if (!(x < -2)) return (1 + erf(x * Math.SQRT1_2)) / 2;
+  let fraction = -x;
+  for (let k = 80; k > 0; k--) fraction = k / fraction - x;
+  return Math.exp((-x * x) / 2) / (fraction * Math.sqrt(2 * Math.PI));
+}
+
 /** The float64 meaning of each unary op. `round` breaks ties to even. */
 export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = {
   neg: (x) => -x,
@@ -44,6 +52,7 @@ export const unaryReference: Readonly<Record<UnaryOp, (x: number) => number>> = 
   tanh: Math.tanh,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   erf,
+  normalCdf,
   floor: Math.floor,
   round: roundHalfEven,
   sign: Math.sign,

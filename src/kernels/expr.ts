@@ -13,6 +13,8 @@ export type UnaryOp =
   | "sigmoid"
   /** 2/√π ∫₀ˣ e^(-t²) dt. */
   | "erf"
+  /** The normal distribution's Φ(x) = (1 + erf(x/√2)) / 2. */
+  | "normalCdf"
   | "floor"
   | "round"
   | "sign"
@@ -71,6 +73,7 @@ export const log1p = unary("log1p");
 export const tanh = unary("tanh");
 export const sigmoid = unary("sigmoid");
 export const erf = unary("erf");
+export const normalCdf = unary("normalCdf");
 export const floor = unary("floor");
 export const round = unary("round");
 export const sign = unary("sign");

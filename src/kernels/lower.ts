@@ -31,6 +31,7 @@ const unary: Readonly<Record<UnaryOp, (g: Graph, x: NodeId) => NodeId>> = {
   tanh: transcendental.tanh,
   sigmoid: transcendental.sigmoid,
   erf: transcendental.erf,
+  normalCdf: transcendental.normalCdf,
   bf16: (g, x) => roundToHalf(g, "bf16", x),
   f16: (g, x) => roundToHalf(g, "f16", x),
 };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { unaryReference } from "./evaluate.ts";
 import * as e from "./expr.ts";
+import type { MapKernel } from "./spec.ts";
 import { runKernel } from "./testing.ts";
 
 const SAMPLES = 1 << 18;
@@ -53,6 +54,42 @@ describe("the transcendental functions in f32", () => {
   ] as const)("%s is within %d ulp of float64 from the smallest to the largest number", (op, allowed) => {
     for (const data of [everyMagnitude, around(1), around(10), around(110)]) {
       expect(largestError(op, data)).toBeLessThanOrEqual(allowed);
+    }
+  });
+
+  it("normalCdf keeps its stated bounds", () => {
+    const data = around(14);
+    const kernel = { type: "map", exprs: [e.normalCdf(e.input(0))], shape: [SAMPLES], inputs: [{ shape: [SAMPLES] }] };
+    const [values] = runKernel(kernel as MapKernel, [data], [SAMPLES]);
+    for (const [i, x] of data.entries()) {
+      const want = unaryReference.normalCdf(x);
+      const allowed = x < -4 ? 3e-11 : 8e-7 * want;
+      if (!(Math.abs(values![i]! - want) <= allowed)) throw new Error(`normalCdf(${x}) is ${values![i]}, not ${want}`);
+    }
+    const limits = Float32Array.of(
+      0,
+      -0,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+      1e30,
+      -1e30,
+      Number.NaN,
+      1,
+    );
+    const few = { ...kernel, shape: [8], inputs: [{ shape: [8] }] } as MapKernel;
+    const [at] = runKernel(few, [limits], [8]);
+    expect([...at!].slice(0, 7)).toEqual([0.5, 0.5, 1, 0, 1, 0, Number.NaN]);
+  });
+
+  it("the reference of normalCdf has float64's digits on both sides of where its formula changes", () => {
+    // Values of the standard normal distribution to 15 digits.
+    for (const [x, want] of [
+      [-5, 2.86651571879194e-7],
+      [-2.5, 6.20966532577613e-3],
+      [-2, 2.27501319481792e-2],
+      [1, 0.841344746068543],
+    ] as const) {
+      expect(Math.abs(unaryReference.normalCdf(x) / want - 1)).toBeLessThan(1e-13);
     }
   });
 

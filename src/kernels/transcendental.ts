@@ -25,6 +25,9 @@ const ERF = [
   -4.0708022e-5, 3.8100124e-4, -1.2517481e-3, -2.0571436e-4, 1.9321715e-2, -1.0281441e-1, -6.3661647e-1, -1.1283792,
 ];
 
+const CDF_P = 0.33;
+const CDF = [0.044992153, -0.218714495, 0.328957837, -0.0882681438, 0.181140721, 0.119223716, 0.132668212];
+
 /** Horner's scheme, the highest coefficient first. */
 const polynomial = (g: Graph, x: NodeId, [first, ...rest]: readonly number[]): NodeId =>
   rest.reduce((sum, coefficient) => g.op(simd.add, g.op(simd.mul, sum, x), g.f32(coefficient)), g.f32(first!));
@@ -81,6 +84,18 @@ export function erf(g: Graph, x: NodeId): NodeId {
   const scale = powerOfTwo(g, exponent);
   const y = g.op(simd.add, g.op(simd.mul, expm1, scale), g.op(simd.sub, scale, g.f32(1)));
   return g.op(simd.or, g.op(simd.abs, y), g.op(simd.and, x, g.bits(SIGN_BIT)));
+}
+
+/**
+ * Φ(x) of the normal distribution: a relative error of at most 8e-7 from -4 on, an absolute one of 3e-11 below; 1/2 at 0.
+ * With t = 1 / (1 + p|x|), Φ(-|x|) = e^(-x²/2) · t · P(t), as 26.2.17 of Abramowitz and Stegun has it; P of degree 6 by a
+ * weighted minimax fit. The exponential is the one that the density has too, so that both cost little more than one.
+ */
+export function normalCdf(g: Graph, x: NodeId): NodeId {
+  const t = g.op(simd.div, g.f32(1), g.op(simd.add, g.op(simd.mul, g.op(simd.abs, x), g.f32(CDF_P)), g.f32(1)));
+  const density = exp(g, g.op(simd.mul, g.op(simd.mul, x, x), g.f32(-0.5)));
+  const tail = g.op(simd.mul, density, g.op(simd.mul, polynomial(g, t, CDF), t));
+  return g.op(simd.bitselect, g.op(simd.sub, g.f32(1), tail), tail, g.op(simd.gt, x, g.f32(0)));
 }
 
 /** log of a positive normal number, plus a small correction; `exponentShift` is added to the exponent. */

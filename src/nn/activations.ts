@@ -7,12 +7,12 @@ export const sigmoid = (x: Tensor): Tensor => x.sigmoid();
 export const tanh = (x: Tensor): Tensor => x.tanh();
 
 /**
- * `x · Φ(x)` with the normal distribution's Φ, exactly by erf (arXiv 1606.08415). The forward pass also keeps the derivative
- * Φ(x) + x·φ(x), in place of x, so that erf is not computed again.
+ * `x · Φ(x)` with the normal distribution's Φ, not approximated (arXiv 1606.08415). The forward pass also keeps the
+ * derivative Φ(x) + x·φ(x), in place of x, so that Φ is not computed again.
  */
 export function gelu(x: Tensor): Tensor {
   const v = e.input(0);
-  const distribution = e.mul(e.add(e.erf(e.mul(v, Math.SQRT1_2)), 1), 0.5);
+  const distribution = e.normalCdf(v);
   const density = e.mul(e.exp(e.mul(e.mul(v, v), -0.5)), 1 / Math.sqrt(2 * Math.PI));
   const slope = e.add(distribution, e.mul(v, density));
   const attrs = { exprs: [e.mul(v, distribution), slope], derivatives: [[slope], [e.constant(0)]] };

@@ -56,6 +56,11 @@ export class ExpressionWriter {
         return graph.indices(this.#shape.at(expr.axis)!, -1 - expr.axis);
       case "select":
         return graph.node("Where", [this.#test(expr.test), this.write(expr.x), this.write(expr.y)]);
+      case "normalCdf": {
+        const scaled = graph.node("Mul", [this.write(expr.x), graph.number(Math.SQRT1_2)]);
+        const sum = graph.node("Add", [graph.node("Erf", [scaled]), graph.number(1)]);
+        return graph.node("Mul", [sum, graph.number(0.5)]);
+      }
       case "log1p":
         return graph.node("Log", [graph.node("Add", [this.write(expr.x), graph.number(1)])]);
     }

@@ -76,6 +76,8 @@ function rule(node: Expr, index: number, d: (node: Expr) => Expr): Expr {
       return mul(d(node.x), sub(1, mul(tanh(node.x), tanh(node.x))));
     case "erf":
       return mul(d(node.x), mul(2 / Math.sqrt(Math.PI), exp(neg(mul(node.x, node.x)))));
+    case "normalCdf":
+      return mul(d(node.x), mul(exp(mul(mul(node.x, node.x), -0.5)), 1 / Math.sqrt(2 * Math.PI)));
     case "sigmoid":
       return mul(d(node.x), mul(sigmoid(node.x), sub(1, sigmoid(node.x))));
     case "add":

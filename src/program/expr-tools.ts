@@ -119,6 +119,7 @@ const expensive: ReadonlySet<Expr["op"]> = new Set([
   "tanh",
   "sigmoid",
   "erf",
+  "normalCdf",
   "pow",
   "div",
   "sqrt",
