@@ -2,7 +2,7 @@
 import type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 import { fold } from "./fold.ts";
 import type { Graph, NodeId } from "./graph.ts";
-import type { FloatType } from "./half.ts";
+import { type FloatType, roundTo } from "./half.ts";
 import { fromHalf, roundToHalf, toHalf } from "./half-lanes.ts";
 import { mixing, secondKeyOffset, streamMultiplier } from "./random.ts";
 import type { ElementType } from "./spec.ts";
@@ -129,8 +129,29 @@ export class Lowering {
     if (type === "f32") return this.lower(expr);
     const folded = fold(expr);
     if (folded.op === "input" && this.#dtypes[folded.index] === type) return this.#graph.load(folded.index);
+    // A bf16 number is the upper half of an f32 one: where it is one already, nothing is to be rounded.
+    if (type === "bf16" && this.#isBf16(folded)) return this.#graph.shift(simd.shrU, this.#value(folded), 16);
     // A number that was rounded to the type is stored as it is.
     return toHalf(this.#graph, type, this.#value(folded.op === type ? folded.x : folded));
+  }
+
+  /** Whether the expression only picks among bf16 numbers, as activations and their gradients do. */
+  #isBf16(expr: Expr): boolean {
+    switch (expr.op) {
+      case "input":
+        return this.#dtypes[expr.index] === "bf16";
+      case "const":
+        return roundTo("bf16", expr.value) === expr.value;
+      case "neg":
+      case "abs":
+        return this.#isBf16(expr.x);
+      case "min":
+      case "max":
+      case "select":
+        return this.#isBf16(expr.x) && this.#isBf16(expr.y);
+      default:
+        return false;
+    }
   }
 
   #value(expr: Expr): NodeId {
