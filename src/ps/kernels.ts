@@ -9,6 +9,7 @@ export interface BatchKernel {
   addScaled(values: number, other: number, n: number, factor: number): void;
   divideRows(values: number, n: number, width: number, shows: number): void;
   blank(rows: number, n: number, zeroRow: number): number;
+  count(rows: number, n: number, zeroRow: number): number;
   addToRows(rows: number, n: number, offset: number, dim: number, values: number, stride: number): void;
   setWord(rows: number, n: number, offset: number, value: number): void;
   addStatistics(
@@ -82,11 +83,14 @@ export interface ScanKernel {
       leastScore: number,
       leastDelta: number,
       mostUnseen: number,
+      clear: number,
       out: number,
     ]
   ): number;
   unseen(...args: [...Span, offset: number, days: number, out: number]): number;
+  keysAt(keys: number, keyStep: number, places: number, out: number): void;
   collect(keys: number, keyStep: number, places: number, out: number): number;
+  live(...args: [...Span, out: number, handles: number]): number;
   ages(...args: [...Span, offset: number, now: number, histogram: number]): void;
   oldest(...args: [...Span, offset: number, now: number, least: number, limit: number, out: number]): number;
   pack(keys: number, rows: number, rowBytes: number, places: number, n: number, out: number): void;
@@ -101,6 +105,7 @@ export interface RecordsKernel {
   compact(keys: number, records: number, places: number, n: number): number;
   remove(map: number, mask: number, keys: number, step: number, n: number): void;
   move(map: number, mask: number, to: number, toMask: number): void;
+  list(map: number, mask: number, records: number): void;
 }
 
 /** Exports of row-gradients.as.ts that add up gradients of several workers. */

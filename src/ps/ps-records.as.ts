@@ -81,3 +81,12 @@ export function move(map: usize, mask: u32, to: usize, toMask: u32): void {
     if (key != 0) v128.store(slotOf(to, positionOf(to, toMask, key)), v128.load(map));
   }
 }
+
+/** The records of all keys. */
+export function list(map: usize, mask: u32, records: usize): void {
+  for (const end = slotOf(map, mask) + 16; map < end; map += 16) {
+    if (load<u64>(map) == 0) continue;
+    store<u32>(records, load<u32>(map, 8));
+    records += 4;
+  }
+}

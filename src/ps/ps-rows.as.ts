@@ -74,6 +74,13 @@ export function blank(rows: usize, n: u32, zeroRow: u32): u32 {
   return count;
 }
 
+/** How many handles are not that of the zero row. */
+export function count(rows: usize, n: u32, zeroRow: u32): u32 {
+  let there: u32 = 0;
+  for (const end = rows + (<usize>n << 2); rows < end; rows += 4) there += u32(load<u32>(rows) != zeroRow);
+  return there;
+}
+
 /** Row columns += values [n, dim], whose rows lie `stride` bytes apart. */
 export function addToRows(rows: usize, n: u32, offset: usize, dim: u32, values: usize, stride: usize): void {
   for (const end = rows + (<usize>n << 2); rows < end; rows += 4, values += stride) {

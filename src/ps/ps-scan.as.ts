@@ -33,10 +33,13 @@ export function age(keys: usize, keyStep: usize, rows: usize, rowStep: usize, pl
   }
 }
 
-/** Copies the keys of rows of at least a score and a delta, unseen for at most so many days; returns how many. */
+/**
+ * Copies the keys of rows of at least a score and a delta, unseen for at most so many days; returns how many. `clear`: their
+ * deltas begin anew.
+ */
 export function select(
   keys: usize, keyStep: usize, rows: usize, rowStep: usize, places: u32, offset: usize,
-  nonClick: f32, click: f32, leastScore: f32, leastDelta: f32, mostUnseen: f32, out: usize,
+  nonClick: f32, click: f32, leastScore: f32, leastDelta: f32, mostUnseen: f32, clear: bool, out: usize,
 ): u32 {
   let count: u32 = 0;
   for (; places > 0; places--, keys += keyStep, rows += rowStep) {
@@ -44,9 +47,11 @@ export function select(
     if (key == 0) continue;
     const at = rows + offset;
     store<u64>(out + (<usize>count << 3), key);
-    count += u32(
-      scoreAt(at, nonClick, click) >= leastScore && load<f32>(at, 12) >= leastDelta && load<f32>(at, 8) <= mostUnseen,
-    );
+    if (scoreAt(at, nonClick, click) < leastScore || load<f32>(at, 12) < leastDelta || load<f32>(at, 8) > mostUnseen) {
+      continue;
+    }
+    if (clear) store<f32>(at, 0, 12);
+    count++;
   }
   return count;
 }
@@ -63,12 +68,31 @@ export function unseen(
   return count;
 }
 
+/** Copies what is at all places for keys, empty ones included. */
+export function keysAt(keys: usize, keyStep: usize, places: u32, out: usize): void {
+  for (; places > 0; places--, keys += keyStep, out += 8) store<u64>(out, load<u64>(keys));
+}
+
 /** Copies the keys; returns how many. */
 export function collect(keys: usize, keyStep: usize, places: u32, out: usize): u32 {
   let count: u32 = 0;
   for (; places > 0; places--, keys += keyStep) {
     const key = load<u64>(keys);
     store<u64>(out + (<usize>count << 3), key);
+    count += u32(key != 0);
+  }
+  return count;
+}
+
+/** Copies the keys and writes the handles of all rows; returns how many. Rows lie at multiples of 16. */
+export function live(
+  keys: usize, keyStep: usize, rows: usize, rowStep: usize, places: u32, out: usize, handles: usize,
+): u32 {
+  let count: u32 = 0;
+  for (; places > 0; places--, keys += keyStep, rows += rowStep) {
+    const key = load<u64>(keys);
+    store<u64>(out + (<usize>count << 3), key);
+    store<u32>(handles + (<usize>count << 2), <u32>(rows >> 4));
     count += u32(key != 0);
   }
   return count;

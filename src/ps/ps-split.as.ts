@@ -44,6 +44,39 @@ export function keep(keys: usize, n: u32, partitions: u32, partition: u32, place
   return count;
 }
 
+const FIRST: u32 = 0x80000000;
+const SKIP: u32 = 0x7fffffff;
+
+/**
+ * Numbers the distinct keys of `keys` [n] into `numbers` u32 [n] and appends them to `unique`, of which `count` are there
+ * already; returns the new count. A number's top bit says that it is the key's first occurrence; key 0 is SKIP: what the
+ * accumulate kernel of row gradients reads. `map` is scratch of (mask + 1) × 16 zeroed bytes, larger than all keys.
+ */
+export function numberKeys(keys: usize, n: u32, map: usize, mask: u32, unique: usize, count: u32, numbers: usize): u32 {
+  for (const end = keys + (<usize>n << 3); keys < end; keys += 8, numbers += 4) {
+    const key = load<u64>(keys);
+    if (key == 0) {
+      store<u32>(numbers, SKIP);
+      continue;
+    }
+    let position = <u32>(mix64(key) >> 20) & mask;
+    let slot = map + (<usize>position << 4);
+    let found = load<u64>(slot);
+    while (i32(found != 0) & i32(found != key)) {
+      position = (position + 1) & mask;
+      slot = map + (<usize>position << 4);
+      found = load<u64>(slot);
+    }
+    if (found == 0) {
+      store<u64>(slot, key);
+      store<u32>(slot, count, 8);
+      store<u64>(unique + (<usize>count << 3), key);
+      store<u32>(numbers, count++ | FIRST);
+    } else store<u32>(numbers, load<u32>(slot, 8));
+  }
+  return count;
+}
+
 /** out[i] = keys[order[i]] */
 export function takeKeys(keys: usize, order: usize, n: u32, out: usize): void {
   for (const end = order + (<usize>n << 2); order < end; order += 4, out += 8) {

@@ -27,7 +27,7 @@ export const methods = {
   initialise: { once: true },
   dense: { once: false },
   putDense: { once: true },
-  scan: { once: false },
+  scan: { once: true },
   scanRows: { once: false },
   endScan: { once: false },
   putRows: { once: true },
@@ -47,8 +47,9 @@ export interface PartitionClient {
 }
 
 /**
- * `all`; `delta`: rows of score that gained enough since the last delta save, which it begins anew; `base`: all rows of
- * score; `daily`: all rows, each of which is then one day older. Without an accessor all modes are `all`.
+ * `all`; `delta`: rows of score that gained enough since the last delta save; `base`: all rows of score; `daily`: all rows.
+ * `delta` begins the gains of its rows anew and `daily` makes all rows a day older, at once: where the save then fails, save
+ * again as `base` or `all`. Without an accessor all modes are `all`.
  */
 export const saveModes = ["all", "delta", "base", "daily"] as const;
 export type SaveMode = (typeof saveModes)[number];
@@ -62,7 +63,7 @@ const schemas = {
     statistics: z.boolean().default(false),
   }),
   scanRows: z.strictObject({ scan: count, first: count, rows: count.max(1 << 20) }),
-  endScan: z.strictObject({ scan: count, saved: z.boolean().default(true) }),
+  endScan: z.strictObject({ scan: count }),
   setSteps: z.strictObject({ steps: count }),
   save: z.strictObject({ folder: z.string().min(1), mode: z.enum(saveModes).default("all") }),
   load: z.strictObject({ folder: z.string().min(1) }),
@@ -74,7 +75,6 @@ const schemas = {
 export type DenseRequest = z.input<(typeof schemas)["dense"]>;
 export type ScanRequest = z.input<(typeof schemas)["scan"]>;
 export type ScanRowsRequest = z.input<(typeof schemas)["scanRows"]>;
-/** `saved: false`: what the scan gave was not saved, so `delta` and `daily` have no effect. */
 export type EndScanRequest = z.input<(typeof schemas)["endScan"]>;
 export type SaveRequest = z.input<(typeof schemas)["save"]>;
 export type LoadRequest = z.input<(typeof schemas)["load"]>;

@@ -193,6 +193,10 @@ function checkTable(table: ServedTable, mode: PsMode): void {
     const stray = Object.keys(admission).find((name) => !fields.includes(name));
     if (stray !== undefined) fail(`an admission is for "${stray}", which is no field; the fields are ${fields}`);
   }
+  const gated = admissionsOf(table).findIndex(({ kind }) => kind !== "always");
+  if (mode === "geo" && gated >= 0) {
+    fail(`mode "geo" knows no gradients, so it admits always; field "${fields[gated]}" has another admission`);
+  }
   const needsScore = admissionsOf(table).some(({ kind }) => kind === "score");
   if (needsScore && accessor === undefined) fail('admission by score needs an accessor; give { kind: "ctr" }');
 }
