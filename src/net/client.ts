@@ -6,7 +6,7 @@ import { ConnectionError, RpcError } from "./error.ts";
 import { type Frame, kinds } from "./frame.ts";
 import { Link, none } from "./link.ts";
 import { decodeFailure, decodeWelcome, encodeHello, MAX_WELCOME_BYTES, type Welcome } from "./messages.ts";
-import { checkCallOptions, type LinkLimits, linkLimits } from "./options.ts";
+import { type LinkLimits, linkLimits, wrongCallOption } from "./options.ts";
 import { dial } from "./sockets.ts";
 import type { CallOptions, KeysOption, LinkOptions } from "./types.ts";
 
@@ -91,8 +91,8 @@ export class RpcClient {
    * @throws RpcError with the code of the handler or a `NetErrorCode`
    */
   call(method: string, parts: readonly Uint8Array[] = [], options: CallOptions = {}): Promise<Uint8Array> {
-    checkCallOptions(method, options);
-    return this.#queue.add(method, parts, options);
+    const wrong = wrongCallOption(method, options);
+    return wrong === undefined ? this.#queue.add(method, parts, options) : Promise.reject(wrong);
   }
 
   /** Fails the calls that wait and ends the connection. */

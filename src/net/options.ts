@@ -51,14 +51,15 @@ export function linkLimits(where: string, options: LinkOptions, maxInFlightBytes
   };
 }
 
-/** @throws RpcError-free: a plain Error that names the option */
-export function checkCallOptions(method: string, { deadlineMs, retries }: CallOptions): void {
+/** What is wrong with the options of a call, or undefined. */
+export function wrongCallOption(method: string, { deadlineMs, retries }: CallOptions): RangeError | undefined {
   if (deadlineMs !== undefined && !(deadlineMs > 0)) {
-    throw new RangeError(`call ${method}: deadlineMs is ${deadlineMs}; give a number of milliseconds above 0`);
+    return new RangeError(`call ${method}: deadlineMs is ${deadlineMs}; give a number of milliseconds above 0`);
   }
   if (retries !== undefined && !(retries >= 0)) {
-    throw new RangeError(`call ${method}: retries is ${retries}; give 0 or more`);
+    return new RangeError(`call ${method}: retries is ${retries}; give 0 or more`);
   }
+  return undefined;
 }
 
 /** Any error as one with a code. */
