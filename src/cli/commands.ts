@@ -4,6 +4,7 @@ import { addBenchCollectives } from "./bench-collectives-command.ts";
 import { engineOptions, readingOptions } from "./common-options.ts";
 import type { DoctorFlags } from "./doctor.ts";
 import type { EvaluateFlags } from "./evaluate.ts";
+import { addKeys } from "./keys-command.ts";
 import { addLaunchCommands } from "./launch-commands.ts";
 import type { PredictFlags } from "./predict.ts";
 import { addTrain } from "./train-command.ts";
@@ -86,4 +87,6 @@ Examples:
   flotilla doctor --json | jq '.providers[].gflops'`,
     )
     .action(async (flags: DoctorFlags) => exit(await (await import("./doctor.ts")).doctor(flags)));
+
+  addKeys(program, exit);
 }

@@ -56,6 +56,8 @@ export class ClientCalls {
   readonly #running = new Map<number, Call>();
   /** Where replies go: the client's newest connection. */
   link: Link | undefined;
+  /** What the client takes. */
+  maxReplyBytes = 0;
   peer: Peer;
 
   constructor(peer: Peer, methods: readonly NamedMethod[], applied: AppliedCalls, pool: BodyPool) {
@@ -142,9 +144,21 @@ export class ClientCalls {
   }
 
   #succeeded(call: Call, parts: readonly Uint8Array[], body: Uint8Array): void {
-    if (call.method.once) this.#record(call, { ok: true, body: joined(parts) });
+    const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (bytes > this.maxReplyBytes) {
+      this.#failed(call, this.#tooLarge(call, bytes));
+      return;
+    }
+    if (call.method.once) this.#record(call, { ok: true, body: joined(parts, bytes) });
     else this.link?.send({ ...none, kind: kinds.reply, sequence: call.sequence }, parts);
     if (call.method.borrows && !parts.some(({ buffer }) => buffer === body.buffer)) this.#pool.give(body);
+  }
+
+  #tooLarge(call: Call, bytes: number): RpcError {
+    return new RpcError(
+      "too large",
+      `the reply of ${call.method.name} has ${bytes} bytes where the caller takes ${this.maxReplyBytes}; ask for it in pieces or raise maxFrameBytes`,
+    );
   }
 
   #failed(call: Call, error: unknown): void {
@@ -169,8 +183,8 @@ export class ClientCalls {
 }
 
 /** A copy: what handlers return may change once it is sent, a kept reply may not. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const body = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const body = new Uint8Array(bytes);
   let at = 0;
   for (const part of parts) {
     body.set(part, at);

@@ -160,7 +160,9 @@ export class RpcClient {
         () => link.destroy(new ConnectionError(`the server at ${address} sent no welcome`, { temporary: true })),
         WELCOME_MS,
       );
-      link.send({ ...none, kind: kinds.hello }, [encodeHello(this.id, name)]);
+      link.send({ ...none, kind: kinds.hello }, [
+        encodeHello({ client: this.id, name, maxFrameBytes: this.#limits.maxFrameBytes }),
+      ]);
     });
   }
 

@@ -202,11 +202,19 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
     expect(into.every((value) => value === 0)).toBe(true);
   });
 
-  it("refuse bodies above the server's limit, and go on", async () => {
+  it("refuse bodies above the limit of either side, and go on", async () => {
     const server = await place.listen({ handlers: { echo: (body) => [body] }, maxFrameBytes: 1000_000 });
     const client = await place.connect(server);
     await expect(client.call("echo", [new Uint8Array(1000_001)])).rejects.toMatchObject({ code: "too large" });
     expect((await client.call("echo", [new Uint8Array(1000_000)])).length).toBe(1000_000);
+    const small = await place.connect(server, { maxFrameBytes: 2000 });
+    await expect(small.call("echo", [new Uint8Array(2001)])).rejects.toMatchObject({
+      code: "too large",
+      message: expect.stringMatching(
+        /^the reply of echo has 2001 bytes where the caller takes 2000; ask for it in pieces/,
+      ),
+    });
+    expect((await small.call("echo", [new Uint8Array(2000)])).length).toBe(2000);
   });
 
   it("wait for a server that comes back, with the same number", async () => {

@@ -50,6 +50,7 @@ interface Authority extends Issuer {
 
 /** @throws ConnectionError when the folder holds keys already or cannot be written */
 export async function makeKeys({ folder, hosts = [], days = 365 }: KeysOptions): Promise<KeyInfo[]> {
+  const all = allHosts(hosts);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const present = (await readdir(folder)).filter((name) => /\.(pem|key)$/.test(name));
   if (present.length > 0) {
@@ -58,7 +59,7 @@ export async function makeKeys({ folder, hosts = [], days = 365 }: KeysOptions):
     );
   }
   const authority = makeAuthority();
-  await writeKeys(folder, { authority, trusted: [authority.certificate], chain: [], hosts: allHosts(hosts), days });
+  await writeKeys(folder, { authority, trusted: [authority.certificate], chain: [], hosts: all, days });
   return await showKeys(folder);
 }
 

@@ -97,12 +97,13 @@ export class ServerConnection {
   }
 
   #greet(body: Uint8Array): void {
-    const { client, name } = decodeHello(body);
+    const { client, name, maxFrameBytes } = decodeHello(body);
     const certificate = this.#certificate;
     const proof = certificate === undefined ? "" : `, certificate ${JSON.stringify(certificate)}`;
     this.peer = { client, name, certificate, description: `${name} at ${this.#from}${proof}` };
     this.link.maxFrameBytes = this.#limits.maxFrameBytes;
     this.calls = this.#events.onHello(this.peer);
+    this.calls.maxReplyBytes = maxFrameBytes;
   }
 
   #admit(bytes: number): boolean {

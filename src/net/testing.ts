@@ -85,7 +85,8 @@ export function frameBytes(
   return bytes;
 }
 
-export const helloBytes = (client: bigint): Buffer => frameBytes({ kind: kinds.hello }, encodeHello(client, "raw"));
+export const helloBytes = (client: bigint): Buffer =>
+  frameBytes({ kind: kinds.hello }, encodeHello({ client, name: "raw", maxFrameBytes: 1 << 20 }));
 
 /** The header with another version, and the checksum that goes with it. */
 export function ofOtherVersion(frame: Buffer): Buffer {
