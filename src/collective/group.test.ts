@@ -1,6 +1,7 @@
 // Groups: calls in flight, order, threads that start what others prepared, ranks that differ, die or never come.
 import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +11,7 @@ import { Heap, moduleUrl } from "../memory/index.ts";
 import { Group } from "./group.ts";
 import type { TransportSpec } from "./open-transport.ts";
 import { partOf } from "./schedule.ts";
+import { listenOn } from "./sockets/address.ts";
 import type { StarterData } from "./testing-group-thread.ts";
 import { createThreadGroup } from "./threads.ts";
 
@@ -137,6 +139,24 @@ test("a killed process is named within seconds", async () => {
   child.kill("SIGKILL");
   await expect(failure).rejects.toMatchObject({ name: "PeerError", rank: 1 });
   await expect(failure).rejects.toThrow(/all-reduce "step \d+".*rank 1 died/);
+});
+
+test("strangers at the address of a rank are turned away", async () => {
+  const addresses = addressesOf(2);
+  const { fd, address } = listenOn(addresses[0]!);
+  const strangers = ["GET / HTTP/1.1\r\n\r\n", "", "\0".repeat(24)].map((text) => {
+    const socket = connect({ path: address.slice("unix://".length) });
+    socket.on("error", () => undefined);
+    socket.end(text);
+    return socket;
+  });
+  await Promise.all(strangers.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  const specs = [{ listener: fd }, {}].map((listener): TransportSpec => ({ kind: "unix", addresses, ...listener }));
+  const all = await Promise.all(specs.map((transport, rank) => Group.open({ rank, size: 2, heap, transport })));
+  open.push(...all);
+  const buffers = all.map((_, rank) => filled(10, rank));
+  await Promise.all(all.map((group, rank) => group.done(group.allReduce(buffers[rank]!, 10))));
+  expect(heap.f32(buffers[0]!, 10)[9]).toBe(1);
 });
 
 test("a rank that never comes is named", async () => {

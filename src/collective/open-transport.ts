@@ -1,6 +1,8 @@
 // From plain data to a transport, in the thread that will use it. Blocks until all ranks have come.
 import type { Heap } from "../memory/index.ts";
+import type { KeysOption } from "../net/index.ts";
 import { mpiTransport } from "./mpi/transport.ts";
+import { relayTransport } from "./relay/transport.ts";
 import { listenOn } from "./sockets/address.ts";
 import { Mesh } from "./sockets/mesh.ts";
 import { sharedTransport } from "./sockets/shared.ts";
@@ -11,6 +13,15 @@ import { checkPlace, type Transport } from "./transport.ts";
 /** Which transport, and what it needs. Plain data, the same on all ranks but for the listener. */
 export type TransportSpec =
   | { readonly kind: "threads"; readonly group: ThreadGroup }
+  | {
+      /** Between machines, encrypted, with certificates on both sides. */
+      readonly kind: "tls";
+      readonly addresses: readonly string[];
+      /** The folder of certificates. */
+      readonly keys: KeysOption;
+      readonly job?: string;
+      readonly connectMs?: number;
+    }
   /** In processes that mpirun started. */
   | { readonly kind: "mpi" }
   | {
@@ -45,10 +56,14 @@ export function openTransport(spec: TransportSpec, place: Place): Transport {
     return threadTransport({ heap, rank, group: spec.group, ...options });
   }
   if (spec.kind === "mpi") return mpiTransport(place);
-  const { kind, addresses, listener, job, bufferBytes = 0, ...rest } = spec;
-  if (addresses.length !== size) {
-    throw new RangeError(`addresses must name all ${size} ranks, got ${addresses.length}`);
+  if (spec.addresses.length !== size) {
+    throw new RangeError(`addresses must name all ${size} ranks, got ${spec.addresses.length}`);
   }
+  if (spec.kind === "tls") return relayTransport({ name: "tls", ...spec, ...place });
+  if (process.platform !== "linux" && spec.kind !== "shared") {
+    return relayTransport({ name: spec.kind, ...spec, ...place });
+  }
+  const { kind, addresses, listener, job, bufferBytes = 0, ...rest } = spec;
   const fd = listener ?? listenOn(addresses[rank]!, spec.trusted ?? false).fd;
   const group = job === undefined ? {} : { group: job };
   const mesh = new Mesh({ rank, size, addresses, listener: fd, heap, ...group, ...rest });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { moduleUrl } from "../memory/index.ts";
+import { makeKeys } from "../net/index.ts";
 import type { ProcessRank } from "./sockets/testing-process.ts";
 import type { Outcome, RunRanks } from "./testing-contract.ts";
 
@@ -34,6 +35,7 @@ function messagesOf(child: ChildProcess): () => Promise<unknown> {
 export function runProcesses(transport: ProcessRank["transport"]): RunRanks {
   return async (size, scenario, parameters = {}, options = {}) => {
     const folder = mkdtempSync(join(tmpdir(), "flotilla-ranks-"));
+    if (transport === "tls") await makeKeys({ folder: join(folder, "keys") });
     const script = fileURLToPath(moduleUrl(import.meta.url, "./sockets/testing-process"));
     const children = Array.from({ length: size }, () =>
       fork(script, { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] }),
@@ -42,8 +44,18 @@ export function runProcesses(transport: ProcessRank["transport"]): RunRanks {
     try {
       const receive = children.map(messagesOf);
       for (const [rank, child] of children.entries()) {
-        const address = transport === "tcp" ? "tcp://127.0.0.1:0" : `unix://${folder}/${rank}.sock`;
-        child.send({ transport, rank, size, address, scenario, parameters, ...options } satisfies ProcessRank);
+        const address =
+          transport === "tcp" || transport === "tls" ? `${transport}://127.0.0.1:0` : `unix://${folder}/${rank}.sock`;
+        child.send({
+          transport,
+          keys: join(folder, "keys"),
+          rank,
+          size,
+          address,
+          scenario,
+          parameters,
+          ...options,
+        } satisfies ProcessRank);
       }
       const addresses = (await Promise.all(receive.map((next) => next()))) as string[];
       for (const child of children) child.send(addresses);
