@@ -168,7 +168,7 @@ async function groupedNetwork(quick: boolean): Promise<Part> {
   const count = quick ? MIB : 4 * MIB;
   const options = { hosts: HOSTS, rate: "400mbit", groupSize: 2, rateBetween: "100mbit" };
   const link = (mbit: number): { alpha: number; beta: number } => ({ alpha: 2e-4, beta: 1 / (mbit * MBIT) });
-  const links: Links = { near: link(400), far: link(100), gamma: 1e-10, groupSize: 2, sharedPort: true };
+  const links: Links = { near: link(400), far: link(100), gamma: 1e-10, groupSize: 2 };
   const calls = [reduce(count, "hierarchical", 3, 2), reduce(count, "ring", 3), reduce(count, "auto", 1)];
   const [grouped, ring, auto] = await withSlowNetwork(options, (hosts) => between(hosts, calls, links));
   const metric = `all-reduce ${(4 * count) / MIB} MiB, 2 × 2 hosts, 100 Mbit between`;

@@ -18,8 +18,6 @@ export interface Links {
   readonly gamma: number;
   /** Ranks of a group; consecutive ranks are near each other. The number of ranks where all are near. */
   readonly groupSize: number;
-  /** Whether a link is shared: a rank that sends to several peers at once divides its bandwidth among them. */
-  readonly sharedPort: boolean;
 }
 
 /** The time of a barrier of threads that read each other's memory is about this many messages. */
@@ -104,27 +102,24 @@ export function fastestBroadcast({
   return tree <= chain ? "tree" : "chain";
 }
 
-/** Links of a transport as measured on two cores of an AMD Zen 5; `measureLinks` replaces them by this network's. */
+/** Links of a transport, of the order that two cores of an AMD Zen 5 show. Pass `links` for a network that is known better. */
 export const typicalLinks: Readonly<Record<string, Omit<Links, "groupSize">>> = {
   threads: {
     near: { alpha: 3e-6, beta: 0.12e-9 },
     far: { alpha: 3e-6, beta: 0.12e-9 },
     gamma: 0.05e-9,
-    sharedPort: false,
   },
   shared: {
     near: { alpha: 5e-6, beta: 0.15e-9 },
     far: { alpha: 5e-6, beta: 0.15e-9 },
     gamma: 0.05e-9,
-    sharedPort: false,
   },
   unix: {
     near: { alpha: 15e-6, beta: 0.35e-9 },
     far: { alpha: 15e-6, beta: 0.35e-9 },
     gamma: 0.05e-9,
-    sharedPort: false,
   },
-  tcp: { near: { alpha: 25e-6, beta: 0.5e-9 }, far: { alpha: 60e-6, beta: 1e-9 }, gamma: 0.05e-9, sharedPort: true },
-  tls: { near: { alpha: 60e-6, beta: 1e-9 }, far: { alpha: 100e-6, beta: 1.2e-9 }, gamma: 0.05e-9, sharedPort: true },
-  mpi: { near: { alpha: 5e-6, beta: 0.3e-9 }, far: { alpha: 5e-6, beta: 0.3e-9 }, gamma: 0.05e-9, sharedPort: false },
+  tcp: { near: { alpha: 25e-6, beta: 0.5e-9 }, far: { alpha: 60e-6, beta: 1e-9 }, gamma: 0.05e-9 },
+  tls: { near: { alpha: 60e-6, beta: 1e-9 }, far: { alpha: 100e-6, beta: 1.2e-9 }, gamma: 0.05e-9 },
+  mpi: { near: { alpha: 5e-6, beta: 0.3e-9 }, far: { alpha: 5e-6, beta: 0.3e-9 }, gamma: 0.05e-9 },
 };

@@ -1,9 +1,10 @@
 // From plain data to a transport, in the thread that will use it. Blocks until all ranks have come.
+import { rmSync } from "node:fs";
 import type { Heap } from "../memory/index.ts";
 import type { KeysOption } from "../net/index.ts";
 import { mpiTransport } from "./mpi/transport.ts";
 import { relayTransport } from "./relay/transport.ts";
-import { listenOn } from "./sockets/address.ts";
+import { listenOn, rankAddress } from "./sockets/address.ts";
 import { Mesh } from "./sockets/mesh.ts";
 import { sharedTransport } from "./sockets/shared.ts";
 import { SocketTransport } from "./sockets/transport.ts";
@@ -67,6 +68,9 @@ export function openTransport(spec: TransportSpec, place: Place): Transport {
   const fd = listener ?? listenOn(addresses[rank]!, spec.trusted ?? false).fd;
   const group = job === undefined ? {} : { group: job };
   const mesh = new Mesh({ rank, size, addresses, listener: fd, heap, ...group, ...rest });
+  // All ranks have come, so the name of the socket is of no more use.
+  const own = rankAddress(addresses[rank]!, true);
+  if (own.protocol === "unix") rmSync(own.path, { force: true });
   if (kind === "shared") return sharedTransport({ mesh, heap, bufferBytes, ...options });
   return new SocketTransport({ name: kind, mesh, heap, ...options });
 }
