@@ -27,7 +27,15 @@ const benches: Readonly<Record<string, Bench>> = {
     about: "training steps of ResNet-50, BERT and others beside PyTorch; bf16, recompute, planning",
     load: () => import("./engine.ts"),
   },
+  ps: {
+    about: "the parameter server: rows pulled and pushed a second by a partition",
+    load: () => import("./ps.ts"),
+  },
   rpc: { about: "remote calls over unix sockets, tcp and tls, beside plain streams", load: () => import("./rpc.ts") },
+  word2vec: {
+    about: "word vectors: words/s beside word2vec.c, pWord2Vec, fastText and gensim",
+    load: () => import("./word2vec.ts"),
+  },
   collective: {
     about: "all-reduce beside Open MPI, beside copying, and over slow networks",
     load: () => import("./collective.ts"),
