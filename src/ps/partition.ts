@@ -92,16 +92,25 @@ export class Partition {
     }
   }
 
-  /** Applies what a log tells. @throws when the log does not fit the state */
-  replay({ method, calls }: AppliedRecord): void {
-    if (method === "push" && this.state.model?.mode === "sync") {
+  /**
+   * Applies what a log tells, and gives the reply to each of its calls: of a push-and-pull an empty one, which tells the
+   * caller to pull again.
+   * @throws when the log does not fit the state
+   */
+  replay({ method, calls }: AppliedRecord): Reply {
+    const push = method === "push" || method === "pushPull";
+    if (push && this.state.model?.mode === "sync") {
       this.state.pushTogether(calls.map(({ body }) => ({ view: decodePush(body), body })));
-    } else for (const { body } of calls) this.#apply(method, body);
+      return method === "push" ? this.#steps() : [];
+    }
+    const replies = calls.map(({ body }) => this.#apply(push ? "push" : method, body));
+    return method === "pushPull" ? [] : (replies[0] ?? []);
   }
 
   /** Whom mode `sync` waits for from now on. */
   setWorkers(ranks: Iterable<number>): void {
-    this.#sync?.setRanks(ranks);
+    if (this.#frozen === undefined) this.#sync?.setRanks(ranks);
+    else void this.#frozen.then(() => this.setWorkers(ranks));
   }
 
   /** While `work` runs, the state stays as it is: changes wait, pulls create nothing. */
@@ -167,7 +176,7 @@ export class Partition {
       if (method === "load") return this.#load(decodeRequest("load", body).folder);
       if (method === "push" || method === "pushPull") return this.#push(method, body, caller);
       const reply = this.#apply(method, body);
-      return this.#logged({ method, calls: [{ ...caller, body }] }, reply);
+      return this.#logged({ method, calls: [callOf(caller, body)] }, reply);
     } catch (error) {
       this.#refused++;
       throw error;
@@ -191,19 +200,16 @@ export class Partition {
       this.#pulls++;
       return this.#counted(this.state.pull(pull.view, pull.body, this.#frozen !== undefined));
     };
-    if (this.#sync !== undefined) return this.#pushTogether(entry, caller).then(answer);
+    if (this.#sync !== undefined) return this.#pushTogether(entry, caller, method).then(answer);
     this.state.push(entry);
     this.#pushes++;
-    return this.#logged({ method: "push", calls: [{ ...caller, body: own }] }, answer());
+    return this.#logged({ method, calls: [callOf(caller, own)] }, answer());
   }
 
-  async #pushTogether(entry: PushEntry, caller: Caller): Promise<void> {
+  async #pushTogether(entry: PushEntry, { client, sequence }: Caller, method: "push" | "pushPull"): Promise<void> {
     this.state.check(entry);
     await new Promise<void>((resolve, reject) => {
-      this.#sync!.add(
-        { ...entry, client: caller.client, sequence: caller.sequence, resolve, reject },
-        this.state.steps,
-      );
+      this.#sync!.add({ ...entry, client, sequence, method, resolve, reject }, this.state.steps);
     });
     await this.log?.committed();
   }
@@ -212,10 +218,9 @@ export class Partition {
   #step(pushes: readonly WaitingPush[]): void {
     this.state.pushTogether(pushes);
     this.#pushes += pushes.length;
-    this.log?.append({
-      method: "push",
-      calls: pushes.map(({ client, sequence, body }) => ({ client, sequence, body })),
-    });
+    // All pulled with their push, or none did; where it is mixed, all pull again after a restart.
+    const method = pushes.some((push) => push.method === "pushPull") ? "pushPull" : "push";
+    this.log?.append({ method, calls: pushes.map((push) => callOf(push, push.body)) });
     for (const { resolve } of pushes) resolve();
   }
 
@@ -308,4 +313,5 @@ export class Partition {
   }
 }
 
+const callOf = ({ client, sequence }: Caller, body: Uint8Array): AppliedCall => ({ client, sequence, body });
 const bytesOf = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

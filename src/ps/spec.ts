@@ -124,6 +124,31 @@ const servedDenseSchema = z.strictObject({
   rule: z.union([z.literal("value"), fieldRuleSchema]),
 });
 
+/**
+ * What a server keeps on disk, so that it may die. `journal`: every applied change is written down before it is
+ * acknowledged, and nothing acknowledged is lost. `snapshot`: the state at intervals. `none`: nothing; the job ends with it.
+ */
+export const durabilities = ["journal", "snapshot", "none"] as const;
+export type Durability = (typeof durabilities)[number];
+
+const storageSchema = z.strictObject({
+  durability: z.enum(durabilities).default("journal"),
+  /** Whether an acknowledged change survives a loss of power, not only of the process. */
+  fsync: z.boolean().default(true),
+  /** A snapshot cuts the journal when it is longer than this and than the state. */
+  journalBytes: z
+    .int()
+    .positive()
+    .default(2 ** 28),
+  /** Of `snapshot`: how often. */
+  snapshotSeconds: z.number().positive().default(60),
+  /** Memory of a partition's rows beyond which cold ones go to disk. Default: 60 % of its heap. */
+  maxBytes: z.int().positive().optional(),
+  /** Whether they do; else a full partition refuses new rows. Not in mode `geo`. */
+  spill: z.boolean().default(true),
+});
+export type Storage = z.output<typeof storageSchema>;
+
 const modelSchema = z.strictObject({
   mode: z.enum(psModes),
   /** How many workers mode `sync` waits for at first. */
@@ -132,6 +157,7 @@ const modelSchema = z.strictObject({
   partitions: z.int().positive().max(65_536),
   tables: z.array(servedTableSchema).default([]),
   dense: z.array(servedDenseSchema).default([]),
+  storage: storageSchema.prefault({}),
 });
 
 export interface ServedTable extends Omit<z.output<typeof servedTableSchema>, "spec" | "rules"> {
@@ -149,6 +175,7 @@ export interface ServedModel {
   readonly partitions: number;
   readonly tables: readonly ServedTable[];
   readonly dense: readonly ServedDense[];
+  readonly storage: Storage;
 }
 export type ServedModelOptions = z.input<typeof modelSchema>;
 

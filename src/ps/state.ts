@@ -20,14 +20,14 @@ export interface StateOptions {
   readonly partition: number;
   /** A folder for rows that memory has no room for. Default: none, all rows stay in memory. */
   readonly spillFolder?: string | undefined;
-  /** Memory for rows and dense parameters beyond which cold rows go to `spillFolder`. Default: 60 % of the heap. */
-  readonly maxBytes?: number | undefined;
 }
 
 /** The most bytes of a reply: that of one frame. */
 const MAX_REPLY_BYTES = 2 ** 28 - 1024;
 /** A push is refused when, beside its rows, less than this is free: indexes grow, too. */
 const LEAST_FREE_BYTES = 1 << 24;
+/** Of the heap, for rows and dense parameters: the rest is for indexes and requests. */
+const MEMORY_SHARE = 0.6;
 /** How far below the limit memory is brought at once. */
 const SPILL_TO = 0.9;
 
@@ -53,7 +53,8 @@ export class PartitionState {
   readonly #options: StateOptions;
   readonly #converter: Converter;
   readonly #merger: Merger;
-  readonly #maxBytes: number;
+  #maxBytes: number;
+  #spills = false;
   readonly #sections: SectionReader;
   #changes: readonly ChangeLog[] = [];
 
@@ -65,7 +66,7 @@ export class PartitionState {
     this.#converter = converterOf(heap);
     this.#merger = new Merger(heap, this.scratch);
     this.#sections = new SectionReader(heap, this.scratch, this.#converter, this);
-    this.#maxBytes = options.maxBytes ?? 0.6 * heap.capacity;
+    this.#maxBytes = MEMORY_SHARE * heap.capacity;
   }
 
   /** Serves a model. The same one again changes nothing. @throws RpcError `refused` for another or a wrong one */
@@ -85,13 +86,14 @@ export class PartitionState {
       throw new RpcError("refused", "the parameter server serves another model already; start new servers");
     }
     const { spillFolder } = this.#options;
-    const spill = spillFolder !== undefined && model.mode !== "geo";
+    this.#spills = spillFolder !== undefined && model.storage.spill && model.mode !== "geo";
+    this.#maxBytes = model.storage.maxBytes ?? MEMORY_SHARE * this.heap.capacity;
     try {
       this.tables = model.tables.map(
         (served, i) =>
           new TablePart(this.heap, this.scratch, served, {
             mode: model.mode,
-            spillPath: spill ? join(spillFolder, `partition-${this.partition}-table-${i}`) : undefined,
+            spillPath: this.#spills ? join(spillFolder!, `partition-${this.partition}-table-${i}`) : undefined,
           }),
       );
       const own = placeDense(model).filter(({ partition }) => partition === this.partition);
@@ -177,8 +179,8 @@ export class PartitionState {
   pull({ sections, ...view }: PullView, body: Uint8Array, frozen = false): Uint8Array[] {
     const { sizes, bytes } = this.checkPull({ sections, ...view });
     const readOnly = view.readOnly || frozen;
-    const reply = Buffer.allocUnsafeSlow(bytes);
-    reply.writeBigUInt64LE(BigInt(this.steps), 0);
+    const reply = new Uint8Array(bytes);
+    new DataView(reply.buffer).setBigUint64(0, BigInt(this.steps), true);
     let at = 8;
     this.#inScratch(body, (base) => {
       for (const [i, section] of sections.entries()) {
@@ -193,10 +195,7 @@ export class PartitionState {
           this.#converter.fromF32(section.wire, values, n, out);
         }
         reply.set(this.heap.u8(out, size), at);
-        at += size;
-        const padded = Math.ceil(at / 8) * 8;
-        reply.fill(0, at, padded);
-        at = padded;
+        at += Math.ceil(size / 8) * 8;
         this.scratch.release(mark);
       }
     });
@@ -263,7 +262,7 @@ export class PartitionState {
   /** Moves cold rows to disk when memory is beyond its limit. */
   enforceLimit(): void {
     const { bytes } = this;
-    if (this.#options.spillFolder === undefined || bytes <= this.#maxBytes) return;
+    if (!this.#spills || bytes <= this.#maxBytes) return;
     const share = (SPILL_TO * this.#maxBytes) / bytes;
     try {
       for (const table of this.tables) for (const store of table.stores) store.spill(share * store.bytes);
@@ -282,7 +281,7 @@ export class PartitionState {
   #check({ view }: PushEntry, base: number): void {
     const { mode } = this.expectModel(view.definition);
     const bytes = this.#sections.check(view.sections) + LEAST_FREE_BYTES;
-    if (this.#options.spillFolder === undefined && this.heap.capacity - this.heap.liveBytes < bytes) {
+    if (!this.#spills && this.heap.capacity - this.heap.liveBytes < bytes) {
       throw new RpcError(
         "full",
         `partition ${this.partition} is full: ${this.heap.liveBytes} of ${this.heap.capacity} bytes in use; use more servers or partitions, a spill folder, or stricter admission`,

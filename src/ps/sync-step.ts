@@ -6,6 +6,7 @@ import type { PushEntry } from "./state.ts";
 export interface WaitingPush extends PushEntry {
   readonly client: bigint;
   readonly sequence: number;
+  readonly method: "push" | "pushPull";
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
