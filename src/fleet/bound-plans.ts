@@ -80,10 +80,14 @@ export function columnCopier(bound: Bound, columns: TrainRequest["columns"]): (s
 }
 
 /** Fills the inputs with padding: weight 0, no features. */
-export function columnClearer(bound: Bound, columns: TrainRequest["columns"]): () => void {
-  const views = columns.map(({ input, bytes }) => heap.u8(address(bound, "inputs", input), bytes));
+export function columnClearer(bound: Bound, { columns, source }: Pick<TrainRequest, "columns" | "source">): () => void {
+  const inputs = source.prepared?.inputs ?? [];
+  const views = columns.map(({ input, bytes }) => {
+    const zeroRow = inputs.find((known) => known.input === input)?.zeroRow ?? 0;
+    return { view: heap.u32(address(bound, "inputs", input), bytes / 4), zeroRow };
+  });
   return () => {
-    for (const view of views) view.fill(0);
+    for (const { view, zeroRow } of views) view.fill(zeroRow);
   };
 }
 

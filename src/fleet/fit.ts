@@ -184,26 +184,30 @@ class FitLoop {
 
   async #runThreads(pipeline: Pipeline): Promise<void> {
     const { profile = false } = this.#options;
-    const { keys, columns, layout, updates } = this.#session;
-    const replies = await this.#job.pool.all<{ profile?: string }>(
-      (thread) => ({
-        ...updates[thread]!,
-        control: this.#control.address,
-        type: "train",
-        key: keys.train,
-        queue: pipeline.handle,
-        batch: layout.batch,
-        columns,
-        stats: this.#stats.handle,
-        profile,
-      }),
-      undefined,
-      () => {
-        pipeline.interrupt();
-        this.#control.stop();
-      },
-    );
-    if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
+    const session = this.#session;
+    const { keys, layout, updates } = session;
+    await session.overBatches("train", pipeline, async (source, sink) => {
+      const replies = await this.#job.pool.all<{ profile?: string }>(
+        (thread) => ({
+          ...updates[thread]!,
+          control: this.#control.address,
+          type: "train",
+          key: keys.train,
+          source: source(thread),
+          sink: sink(thread),
+          batch: layout.batch,
+          columns: session.columns("train"),
+          stats: this.#stats.handle,
+          profile,
+        }),
+        undefined,
+        () => {
+          pipeline.interrupt();
+          this.#control.stop();
+        },
+      );
+      if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
+    });
   }
 
   /** Takes the window since the last look into the training state, the metrics and the progress line. */

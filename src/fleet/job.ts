@@ -1,10 +1,13 @@
 // The job: this process's place in the fleet, its heap, its compute provider and its trainer threads.
 import { availableParallelism } from "node:os";
 import { z } from "zod";
+import { type World, worldFromEnvironment } from "../cluster/index.ts";
 import { type ProviderDescription, type ProviderName, selectProvider } from "../engine/providers/index.ts";
 import { Heap, MAX_HEAP_BYTES } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
+import { alone, type Place, takePlace } from "./place.ts";
 import { TrainerPool } from "./pool.ts";
+import type { Servers } from "./servers.ts";
 import { Trainer, type TrainerOptions } from "./trainer.ts";
 
 const initSchema = z.strictObject({
@@ -22,21 +25,33 @@ const initSchema = z.strictObject({
     .min(16 * 2 ** 20)
     .max(MAX_HEAP_BYTES)
     .default(2 ** 32),
+  /** Addresses of partitions of parameter servers that run already. Default: those that `flotilla launch` has started. */
+  servers: z.array(z.string().min(1)).min(1).readonly().optional(),
+  /** This process's place in a job. Default: what the environment says. */
+  world: z.custom<World>((value) => typeof value === "object" && value !== null).optional(),
 });
 
 export type InitOptions = z.input<typeof initSchema>;
 
 export class Job {
   /** This process's number among the workers of the job, from 0. */
-  readonly rank = 0;
-  readonly worldSize = 1;
+  readonly rank: number;
+  /** Workers of the job. */
+  readonly worldSize: number;
   /** Trainer threads of this process. */
   readonly threads: number;
   readonly heap: Heap;
   readonly provider: ProviderDescription;
   readonly pool: TrainerPool;
+  /** The parameter servers, where the job has some. */
+  readonly servers: Servers | undefined;
+  readonly #leave: () => Promise<void>;
 
-  constructor(threads: number, heap: Heap, provider: ProviderDescription) {
+  constructor(threads: number, heap: Heap, provider: ProviderDescription, place: Place = alone) {
+    this.rank = place.rank;
+    this.worldSize = place.worldSize;
+    this.servers = place.servers;
+    this.#leave = place.leave;
     this.threads = threads;
     this.heap = heap;
     this.provider = provider;
@@ -57,6 +72,7 @@ export class Job {
   /** Ends the trainer threads. Trainers of this job can no longer be used. */
   async close(): Promise<void> {
     await this.pool.close();
+    await this.#leave();
   }
 }
 
@@ -73,7 +89,8 @@ export async function init(options: InitOptions = {}): Promise<Job> {
       `fleet.init: ${z.prettifyError(parsed.error)}\noptions: ${Object.keys(initSchema.shape).join(", ")}`,
     );
   }
-  const { threads = availableParallelism(), engine, maxBytes } = parsed.data;
+  const { engine, maxBytes, servers, world = worldFromEnvironment() } = parsed.data;
+  const { threads = world.threads ?? availableParallelism() } = parsed.data;
   const heap = Heap.create({ maxBytes });
   const provider = selectProvider(heap, engine === "auto" ? {} : { prefer: engine }).describe();
   if (engine !== "auto" && provider.name !== engine) {
@@ -81,5 +98,5 @@ export async function init(options: InitOptions = {}): Promise<Job> {
       `fleet.init: engine "${engine}" is not to be had: ${provider.reason ?? "FLOTILLA_PROVIDER overrules it"}; see \`flotilla doctor\``,
     );
   }
-  return new Job(threads, heap, provider);
+  return new Job(threads, heap, provider, await takePlace(world, servers));
 }

@@ -4,8 +4,15 @@ import type { BatchLayout } from "../data/index.ts";
 import { type Plan, type Prepared, type Provider, prepare, scratchBytes } from "../engine/index.ts";
 import type { AddressType } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
-import { mixedPrecision, optimize, type RecomputeOptions } from "../passes/index.ts";
 import {
+  type ExternalLookup,
+  externalLookups,
+  mixedPrecision,
+  optimize,
+  type RecomputeOptions,
+} from "../passes/index.ts";
+import {
+  type Differentiated,
   deferUpdates,
   differentiate,
   type Parameter,
@@ -16,9 +23,10 @@ import {
   trace,
   type UpdateRules,
 } from "../program/index.ts";
-import { layoutOf } from "../table/index.ts";
-import { modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
-import type { Strategy } from "./strategy.ts";
+import { withOldWeights } from "../ps/worker/index.ts";
+import { layoutOf, type TableLayout } from "../table/index.ts";
+import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
+import { type Strategy, threadMode } from "./strategy.ts";
 import { taskPrograms } from "./task-programs.ts";
 import { updatePhases } from "./update-phases.ts";
 
@@ -36,6 +44,25 @@ export interface ModelPrograms {
   readonly tables: Readonly<Record<string, TableSpec>>;
   /** Names of the model's measures. */
   readonly measures: readonly string[];
+  readonly rules: ModelRules;
+  /** Where a parameter server has the parameters: how steps are fed and what they leave. */
+  readonly served?: ServedPrograms;
+}
+
+export interface ServedPrograms {
+  /** Inputs that the rows of a batch's ids are told by. None of training where it looks up by itself (mode `geo`). */
+  readonly lookups: { readonly training: readonly ExternalLookup[]; readonly inference: readonly ExternalLookup[] };
+  /** Parameters and, by table, gathers whose gradients the step leaves in outputs. */
+  readonly parameters: readonly string[];
+  readonly contributions: Readonly<Record<string, readonly SparseContribution[]>>;
+}
+
+export interface SparseContribution {
+  /** Of output `rows:TABLE/i`. */
+  readonly lookup: number;
+  readonly occurrences: number;
+  readonly field: string;
+  readonly pool?: { readonly mode: "sum" | "mean"; readonly length: number };
 }
 
 export interface ProgramOptions {
@@ -48,11 +75,13 @@ export interface ProgramOptions {
   readonly addressType: AddressType;
   /** What the backward pass computes again; default nothing. */
   readonly recompute?: RecomputeOptions | undefined;
+  /** Whether a parameter server has the parameters: then the step applies no gradients, but in mode `geo`. */
+  readonly served?: boolean;
 }
 
 /** Traces, differentiates, optimizes, plans and compiles a model for batches of one layout. */
 export function modelPrograms(model: Model, options: ProgramOptions): ModelPrograms {
-  const { layout, optimizers, strategy, threads, provider, addressType, recompute } = options;
+  const { layout, optimizers, strategy, threads, provider, addressType, recompute, served = false } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   const task = taskPrograms(model, layout);
   const precise = (program: Program): Program => inPrecision(program, strategy);
@@ -81,16 +110,21 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
       Object.fromEntries(spec.fields.map((field) => [field.name, ruleOf.field(field.name)])),
     ]),
   );
-  const layouts = Object.fromEntries(Object.entries(tables).map(([name, spec]) => [name, layoutOf(spec)]));
+  const layoutFor = (spec: TableSpec): TableLayout =>
+    served && strategy.mode === "geo" ? withoutSlotOffsets(layoutOf(withOldWeights(spec))) : layoutOf(spec);
+  const layouts = Object.fromEntries(Object.entries(tables).map(([name, spec]) => [name, layoutFor(spec)]));
   const scratch: Parameters<typeof plan>[1] = { scratch: (op) => scratchBytes(op, provider) };
   const compile = (it: Plan): Prepared => prepare(it, { addressType, layouts, rules: tableRules });
 
   const differentiated = differentiate({ ...forward, tables }, { loss: "loss" });
+  const remote = served && strategy.mode !== "geo";
   const deferred =
-    strategy.mode === "sync" || gradientMerge > 1
+    strategy.mode === "sync" || gradientMerge > 1 || remote
       ? deferUpdates(differentiated, rules, gradientMerge > 1 ? { mergeReplicas: threads } : {})
       : undefined;
-  const step = optimize(deferred?.step ?? placeUpdates(differentiated, rules), {
+  const fed = remote ? externalLookups(deferred!.step) : undefined;
+  const scored = served ? externalLookups(score) : undefined;
+  const step = optimize(fed?.program ?? deferred?.step ?? placeUpdates(differentiated, rules), {
     nativeBf16: provider.nativeBf16,
     ...(recompute === undefined ? {} : { recompute }),
   });
@@ -98,22 +132,23 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   let shared: Pick<Plan, "parameters" | "sharedBytes"> = stepPlan;
   const parameters = { ...score.parameters, ...step.parameters };
   const updates =
-    deferred &&
-    updatePhases(deferred, differentiated.program, { mode: strategy.mode, threads }).map((phase) => {
-      const compiled = new Map<Program, Prepared>();
-      return phase.map((program) => {
-        const known = compiled.get(program);
-        if (known !== undefined) return known;
-        const optimized = optimize(program);
-        const updatePlan = plan(optimized, { ...scratch, shared });
-        shared = updatePlan;
-        Object.assign(parameters, optimized.parameters);
-        const prepared = compile(updatePlan);
-        compiled.set(program, prepared);
-        return prepared;
-      });
-    });
-  const scorePlan = plan(optimize({ ...score, tables }), { ...scratch, shared });
+    deferred && !remote
+      ? updatePhases(deferred, differentiated.program, { mode: threadMode(strategy), threads }).map((phase) => {
+          const compiled = new Map<Program, Prepared>();
+          return phase.map((program) => {
+            const known = compiled.get(program);
+            if (known !== undefined) return known;
+            const optimized = optimize(program);
+            const updatePlan = plan(optimized, { ...scratch, shared });
+            shared = updatePlan;
+            Object.assign(parameters, optimized.parameters);
+            const prepared = compile(updatePlan);
+            compiled.set(program, prepared);
+            return prepared;
+          });
+        })
+      : undefined;
+  const scorePlan = plan(optimize({ ...(scored?.program ?? score), tables }), { ...scratch, shared });
   return {
     training: compile(stepPlan),
     inference: compile(scorePlan),
@@ -122,8 +157,40 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     shared: scorePlan,
     tables,
     measures: task.measures,
+    rules: ruleOf,
+    ...(scored === undefined
+      ? {}
+      : {
+          served: {
+            lookups: { training: fed?.lookups ?? [], inference: scored.lookups },
+            parameters: deferred?.parameters ?? Object.keys(differentiated.gradients),
+            contributions: sparseContributions(differentiated),
+          },
+        }),
   };
 }
+
+/** What the outputs of a step with deferred updates say of the rows of tables. */
+function sparseContributions({ program, contributions }: Differentiated): ServedPrograms["contributions"] {
+  return Object.fromEntries(
+    Object.entries(contributions).map(([table, list]) => {
+      const lookups = [...new Set(list.map(({ rows }) => rows))];
+      const of = ({ rows, field, pool }: (typeof list)[number]): SparseContribution => {
+        const { shape } = program.values[rows]!;
+        const occurrences = shape.reduce((a, b) => a * b, 1);
+        const bag = pool === undefined ? {} : { pool: { mode: pool, length: shape[1]! } };
+        return { lookup: lookups.indexOf(rows), occurrences, field, ...bag };
+      };
+      return [table, list.map(of)];
+    }),
+  );
+}
+
+/** The weights' places, for rules that keep no state in the row. */
+const withoutSlotOffsets = ({ strideBytes, fields }: TableLayout): TableLayout => ({
+  strideBytes,
+  fields: Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, { ...field, slotOffsets: [] }])),
+});
 
 /** The forward program in the precision that the strategy asks for. */
 function inPrecision(program: Program, { amp, ampLists = {} }: Strategy): Program {

@@ -23,6 +23,11 @@ export function optimizerGroups(optimizer: Optimizer | OptimizerGroups): Optimiz
 export interface ModelRules {
   readonly parameter: (name: string) => UpdateRule;
   readonly field: (name: string) => UpdateRule;
+  /** Whose rule it is. */
+  readonly optimizerOf: {
+    readonly parameter: (name: string) => Optimizer;
+    readonly field: (name: string) => Optimizer;
+  };
 }
 
 /**
@@ -69,6 +74,10 @@ export function modelRules(
     parameter: (name) => ruleOf(ofParameters.get(name)!),
     // The program clips the gradients of dense parameters; those of rows are known in the kernel alone.
     field: (name) => clipRule(ruleOf(ofFields.get(name)!), clip),
+    optimizerOf: {
+      parameter: (name) => groups[ofParameters.get(name)!]!,
+      field: (name) => groups[ofFields.get(name)!]!,
+    },
   };
 }
 

@@ -1,14 +1,14 @@
 // What the main thread and the trainer threads say to each other. Messages start and end work; while a thread works, the
 // two share words of the heap instead, because a busy thread reads no messages.
-import type { PipelineHandle } from "../data/index.ts";
 import type { Prepared } from "../engine/prepare.ts";
 import type { ProviderDescription } from "../engine/providers/index.ts";
 import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
+import type { BatchSource } from "./batch-source.ts";
+import type { SinkWork } from "./gradient-sink.ts";
 import type { LossScaleOptions } from "./loss-scale.ts";
 import type { MergeHandle } from "./merge.ts";
-import type { Strategy } from "./strategy.ts";
 
 /** What a trainer thread is born with. */
 export interface WorkerData {
@@ -47,16 +47,19 @@ export interface ScalarInput {
 interface BatchWork {
   /** The bound plan that runs a batch. */
   readonly key: string;
-  readonly queue: PipelineHandle;
+  readonly source: BatchSource;
   readonly batch: number;
   /** Input of the plan, and where its column lies in a slot of the queue. */
   readonly columns: readonly { readonly input: string; readonly offset: number; readonly bytes: number }[];
 }
 
+/** How the threads of a process meet; processes are the business of communicators. */
+export type ThreadMode = "sync" | "async";
+
 /** What applies gradients, and when. */
 export interface UpdateWork {
   /** `sync`: all threads take every step together. */
-  readonly mode: Strategy["mode"];
+  readonly mode: ThreadMode;
   /** Address of the run's `Control`. */
   readonly control: number;
   readonly scalars: readonly ScalarInput[];
@@ -67,6 +70,8 @@ export interface UpdateWork {
   readonly updateKeys: readonly string[];
   /** Present where the gradients of several steps are gathered before they are applied. */
   readonly merge?: MergeHandle;
+  /** Schedules count so many steps for one of this worker's: mode `geo`. */
+  readonly workers?: number;
   /** Of fp16: how losses are scaled. */
   readonly lossScale?: LossScaleOptions;
 }
@@ -75,6 +80,8 @@ export interface UpdateWork {
 export interface TrainRequest extends BatchWork, UpdateWork {
   readonly type: "train";
   readonly stats: WindowStatsHandle;
+  /** Present where gradients go to a parameter server. */
+  readonly sink?: SinkWork | undefined;
   /** Measure each instruction; the reply carries the table. */
   readonly profile?: boolean;
 }

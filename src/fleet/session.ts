@@ -1,11 +1,13 @@
 // A model made concrete for batches of one layout: its parameters and tables in the heap, its plans bound in every trainer
 // thread.
-import type { BatchLayout } from "../data/index.ts";
+import type { BatchLayout, Pipeline } from "../data/index.ts";
 import { bind, type Prepared } from "../engine/index.ts";
 import { attachProvider, type SelectedProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
 import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
+import type { BatchSource } from "./batch-source.ts";
+import type { SinkWork } from "./gradient-sink.ts";
 import type { Job } from "./job.ts";
 import { lossScaleSchema } from "./loss-scale.ts";
 import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
@@ -15,7 +17,8 @@ import type { OptimizerGroups } from "./optimizer-groups.ts";
 import { ParameterStore } from "./parameters.ts";
 import type { ScalarInput, UpdateWork } from "./protocol.ts";
 import { redirect } from "./redirect.ts";
-import type { Strategy } from "./strategy.ts";
+import { ServedSession } from "./served-session.ts";
+import { type Strategy, threadMode } from "./strategy.ts";
 import { relocateInputs, type Source, withOwnStatistics } from "./sync-plan.ts";
 import type { Weights } from "./weights.ts";
 
@@ -35,11 +38,13 @@ export class Session {
   readonly memory: MemoryReport;
   /** What a person should know before training starts: memory where it is much, half precision that is emulated. */
   readonly notes: readonly string[];
+  /** Present where parameters and tables are on servers; `tables` then is empty. */
+  readonly served: ServedSession | undefined;
   readonly #owned: AsyncDisposableStack;
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "measures" | "memory" | "notes">,
+    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "measures" | "memory" | "notes" | "served">,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
@@ -50,6 +55,7 @@ export class Session {
     this.measures = parts.measures;
     this.memory = parts.memory;
     this.notes = parts.notes;
+    this.served = parts.served;
     this.#owned = owned;
   }
 
@@ -59,7 +65,7 @@ export class Session {
     layout: BatchLayout,
     options: { readonly optimizers: OptimizerGroups; readonly strategy: Strategy; readonly seed: number },
   ): Promise<Session> {
-    const { heap, pool, threads } = job;
+    const { heap, pool, threads, servers } = job;
     const { optimizers, strategy, seed } = options;
     const provider = attachProvider(heap, { ...job.provider, byRule: strategy.deterministic });
     const programOptions: ProgramOptions = {
@@ -70,6 +76,7 @@ export class Session {
       provider,
       addressType: heap.addressType,
       recompute: strategy.recompute,
+      served: servers !== undefined,
     };
     const programs = modelPrograms(model, programOptions);
     const memory = memoryOf(programs, threads);
@@ -93,19 +100,30 @@ export class Session {
     );
     // What was taken so far is freed where a later part fails.
     await using owned = new AsyncDisposableStack();
-    const own = <T>(thing: T, free: (thing: T) => void): T => owned.adopt(thing, free);
+    const own = <T>(thing: T, free: (thing: T) => void | Promise<void>): T => owned.adopt(thing, free);
     const { shared } = programs;
     const parameters = own(
       new ParameterStore(heap, shared.sharedBytes, shared.parameters, programs.parameters, seed),
       (store) => store.free(),
     );
+    const name = `${model.name}#${sessions++}`;
+    const served =
+      servers &&
+      own(
+        await ServedSession.open({ job, servers, name: model.name, programs, layout, strategy, parameters }),
+        (session) => session.close(),
+      );
     const tables = Object.fromEntries(
-      Object.entries(programs.tables).map(([name, spec]) => [
+      Object.entries(served === undefined ? programs.tables : {}).map(([name, spec]) => [
         name,
         own(Table.create(heap, spec), (table) => table.dispose()),
       ]),
     );
     const tableHandles = Object.fromEntries(Object.entries(tables).map(([name, { handle }]) => [name, handle]));
+    const handles = {
+      train: served?.handles("train") ?? tableHandles,
+      score: served?.handles("score") ?? tableHandles,
+    };
     const arenaOf = ({ plan }: Prepared): number =>
       own(heap.alloc(Math.max(64, plan.arenaBytes)), (arena) => heap.free(arena));
     const training = Array.from({ length: threads }, (_, thread) => trainingOf(programs, thread, strategy));
@@ -116,7 +134,7 @@ export class Session {
     const sources: Source[][] = training.map(({ plan }, t) => [{ plan, arena: arenas[t]! }]);
     const updates = (programs.updates ?? []).map((phase) => {
       const parts = phase.map((prepared, t) => {
-        const own = strategy.mode === "async" ? ownAccumulators(prepared, programs, t) : prepared;
+        const own = threadMode(strategy) === "async" ? ownAccumulators(prepared, programs, t) : prepared;
         const update = relocateInputs({ update: own, shared: parameters.address, sources });
         return { prepared: update, arena: arenaOf(update) };
       });
@@ -124,15 +142,18 @@ export class Session {
       return parts;
     });
 
-    const name = `${model.name}#${sessions++}`;
     const keys = {
       train: `${name}/train`,
       score: { trained: `${name}/score`, ema: `${name}/score-ema` },
     };
     const updateKeys = updates.map((_, phase) => `${name}/update/${phase}`);
     // Binding once here lets the provider choose its way for every shape; the threads then take the same ways.
-    for (const prepared of [programs.training, programs.inference]) {
+    for (const kind of ["train", "score"] as const) {
+      const prepared = kind === "train" ? programs.training : programs.inference;
+      const attached = Object.entries(handles[kind]).map(([table, handle]) => [table, Table.attach(heap, handle)]);
+      const tables = Object.fromEntries(attached) as Record<string, Table>;
       bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address }).dispose();
+      for (const table of Object.values(tables)) table.detach();
     }
     // A thread that has died, or was ended with its job, holds nothing.
     owned.defer(() =>
@@ -143,10 +164,10 @@ export class Session {
           () => undefined,
         ),
     );
-    const common = { type: "bind", provider: provider.describe(), tables: tableHandles } as const;
+    const common = { type: "bind", provider: provider.describe(), tables: handles.score } as const;
     const place = { shared: parameters.address };
     const checkFinite = strategy.debug?.nan === true;
-    const train = { ...common, ...place, key: keys.train, checkFinite };
+    const train = { ...common, ...place, tables: handles.train, key: keys.train, checkFinite };
     await pool.all((t) => ({ ...train, prepared: training[t]!, arena: arenas[t]! }));
     const { trained, ema } = keys.score;
     await pool.all((t) => ({ ...common, ...place, key: trained, prepared: programs.inference, arena: arenas[t]! }));
@@ -164,20 +185,46 @@ export class Session {
     const merges = mergeHandles(parameters, layout.batch, threads, strategy);
     const work = Array.from({ length: threads }, (_, t) => {
       const merge = merges[t];
-      const { mode } = strategy;
+      const mode = threadMode(strategy);
+      const workers = strategy.mode === "geo" && servers !== undefined ? { workers: servers.workers } : {};
       const scaling = strategy.amp === "fp16" ? { lossScale: lossScaleSchema.parse(strategy.lossScale ?? {}) } : {};
-      return { ...scaling, mode, scalars, seed, rank: job.rank, updateKeys, ...(merge === undefined ? {} : { merge }) };
+      return {
+        ...scaling,
+        ...workers,
+        mode,
+        scalars,
+        seed,
+        rank: job.rank,
+        updateKeys,
+        ...(merge === undefined ? {} : { merge }),
+      };
     });
     const { measures } = programs;
-    return new Session(layout, { parameters, tables, keys, updates: work, measures, memory, notes }, owned.move());
+    const parts = { parameters, tables, keys, updates: work, measures, memory, notes, served };
+    return new Session(layout, parts, owned.move());
   }
 
   /** What a batch's columns are called in the plans, and where they lie in a slot. */
-  get columns(): { input: string; offset: number; bytes: number }[] {
-    return this.layout.columns.map((column, i) => {
+  columns(kind: "train" | "score"): { input: string; offset: number; bytes: number }[] {
+    const columns = this.layout.columns.map((column, i) => {
       const end = this.layout.columns[i + 1]?.offset ?? this.layout.bytes;
       return { input: column.name, offset: column.offset, bytes: end - column.offset };
     });
+    return [...columns, ...(this.served?.columns(kind) ?? [])];
+  }
+
+  /** Lets the trainer threads work on the batches of a pipeline. */
+  async overBatches(
+    kind: "train" | "score",
+    pipeline: Pipeline,
+    work: (source: (thread: number) => BatchSource, sink: (thread: number) => SinkWork | undefined) => Promise<void>,
+  ): Promise<void> {
+    if (this.served !== undefined) await this.served.run(kind, pipeline, work);
+    else
+      await work(
+        () => ({ pipeline: pipeline.handle }),
+        () => undefined,
+      );
   }
 
   /** Numbers that training moves: dense weights and, by row, the tables' weights; optimizer state not counted. */
@@ -196,9 +243,9 @@ export class Session {
 }
 
 /** The step for a thread: its own accumulators and, after the first thread of mode `sync`, running statistics of its own. */
-function trainingOf(programs: ModelPrograms, thread: number, { mode }: Strategy): Prepared {
+function trainingOf(programs: ModelPrograms, thread: number, strategy: Strategy): Prepared {
   const own = ownAccumulators(programs.training, programs, thread);
-  return mode === "sync" && thread > 0 ? withOwnStatistics(own) : own;
+  return threadMode(strategy) === "sync" && thread > 0 ? withOwnStatistics(own) : own;
 }
 
 function ownAccumulators(prepared: Prepared, { shared }: ModelPrograms, thread: number): Prepared {

@@ -7,8 +7,26 @@ const strategySchema = z.strictObject({
    * - `async`: threads update the shared parameters without locks, each with its own batch (Hogwild, arXiv 1106.5730);
    * - `sync`: every step averages the threads' gradients: equal to one thread with the union of their batches, but that
    *   batch norm normalises each thread's rows by themselves and keeps the first thread's running statistics.
+   *
+   * With parameter servers (docs/parameter-server.md) also which processes wait for which:
+   * - `async`: nobody waits; gradients are merged and sent in the background;
+   * - `sync`: all threads of all workers wait for each other in every step;
+   * - `half-async`: the threads of a worker wait for each other, workers do not;
+   * - `geo`: workers train copies of their own and exchange what changed now and then (Geo-SGD).
    */
-  mode: z.enum(["async", "sync"]).default("async"),
+  mode: z.enum(["async", "sync", "half-async", "geo"]).default("async"),
+  /** Mode `geo`: after how many batches a worker exchanges with the servers. PaddlePaddle advises 25 × threads. */
+  geo: z.strictObject({ every: z.int().min(1).default(100) }).optional(),
+  /** How gradients and rows travel between workers and servers; sums and weights stay f32. Default "f32". */
+  wire: z.enum(["f32", "f16", "bf16"]).optional(),
+  /** Mode `async`: batches of each thread whose rows are pulled while it computes; default 2. */
+  prefetch: z.int().min(1).max(64).optional(),
+  /** Mode `async`: batches whose gradients may wait to be sent, of all threads together; default 16. */
+  sendQueueSize: z.int().min(1).max(1024).optional(),
+  /** Mode `async`: the most batches whose gradients are merged into one push; default as many as there are threads. */
+  maxMergeGrads: z.int().min(1).max(1024).optional(),
+  /** Mode `async`: how often, 10 ms apart, an empty queue is looked at before fewer are pushed; default 5. */
+  sendWaitTimes: z.int().min(0).max(1000).optional(),
   /**
    * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;
    * `norm`: the gradient of each parameter; `globalNorm`: all gradients together, as PyTorch's `clip_grad_norm_`. The
@@ -72,6 +90,8 @@ const strategySchema = z.strictObject({
   deterministic: z.boolean().default(false),
 });
 
+const ASYNC_ONLY = ["prefetch", "sendQueueSize", "maxMergeGrads", "sendWaitTimes"] as const;
+
 export type Strategy = Readonly<z.infer<typeof strategySchema>>;
 export type StrategyOptions = z.input<typeof strategySchema>;
 
@@ -86,6 +106,13 @@ export function parseStrategy(options: StrategyOptions = {}): Strategy {
     if (lossScale !== undefined && amp !== "fp16") {
       throw new Error('strategy: lossScale is for amp: "fp16"; bf16 has the range of f32 and needs none');
     }
+    if (parsed.data.geo !== undefined && mode !== "geo") {
+      throw new Error(`strategy: geo is for mode "geo", this is mode "${mode}"; leave it out, or take mode: "geo"`);
+    }
+    const stray = ASYNC_ONLY.find((name) => parsed.data[name] !== undefined);
+    if (stray !== undefined && mode !== "async") {
+      throw new Error(`strategy: ${stray} is for mode "async"; in mode "${mode}" nothing is sent in the background`);
+    }
     if (deterministic && mode !== "sync") {
       throw new Error(
         `strategy: deterministic: true does not combine with mode "${mode}", whose threads race for the parameters; take mode: "sync"`,
@@ -94,6 +121,46 @@ export function parseStrategy(options: StrategyOptions = {}): Strategy {
     return parsed.data;
   }
   throw new Error(
-    `strategy: ${z.prettifyError(parsed.error)}\nswitches: ${Object.keys(strategySchema.shape).join(", ")}; modes: async, sync`,
+    `strategy: ${z.prettifyError(parsed.error)}\nswitches: ${Object.keys(strategySchema.shape).join(", ")}; modes: ${strategySchema.shape.mode.unwrap().options.join(", ")}`,
   );
+}
+
+/** How the threads of a process meet. */
+export const threadMode = ({ mode }: Strategy): "sync" | "async" =>
+  mode === "sync" || mode === "half-async" ? "sync" : "async";
+
+/** What needs servers, and what does not serve with them. @throws Error that names the switch and what to do */
+export function expectServers(
+  strategy: Strategy,
+  optimizers: Readonly<Record<string, { readonly name: string }>>,
+  served: boolean,
+): void {
+  const { mode, ema, gradientMerge = 1, clip, amp } = strategy;
+  const fail = (what: string): never => {
+    throw new Error(`strategy: ${what}`);
+  };
+  if (!served) {
+    if (mode === "half-async" || mode === "geo") {
+      fail(
+        `mode "${mode}" is for jobs with parameter servers: flotilla launch --servers 1 …; here take "async" or "sync"`,
+      );
+    }
+    // What says how to send is harmless where nothing is sent: the same script runs with and without servers.
+    return;
+  }
+  if (ema !== undefined) fail("ema does not combine with parameter servers, which keep no averages");
+  if (gradientMerge > 1) fail(`gradientMerge: ${gradientMerge} does not combine with parameter servers`);
+  if (clip !== undefined && !("value" in clip)) {
+    fail(
+      `clip: ${JSON.stringify(clip)} does not combine with parameter servers, each of which has a part of the gradients; take clip: { value }`,
+    );
+  }
+  if (amp === "fp16") fail('amp: "fp16" does not combine with parameter servers; take amp: "bf16"');
+  if (mode !== "geo") return;
+  const other = Object.values(optimizers).find(({ name }) => name !== "sgd");
+  if (other !== undefined) {
+    fail(
+      `mode "geo" adds up differences of weights, which is right for SGD only; the optimizer is ${other.name}: take optim.sgd, or mode "async"`,
+    );
+  }
 }

@@ -1,11 +1,11 @@
 // Training in a trainer thread, until its queue ends. Inside the loops nothing is allocated and nothing is computed by
 // JavaScript but the step's scalars.
-import { BatchQueue } from "../data/index.ts";
 import { formatProfile, NonFiniteError } from "../engine/index.ts";
 import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
 import { scalarAt } from "../optim/index.ts";
 import { FINITE, MERGE_SCALE, UNSCALE } from "../program/index.ts";
+import { attachBatches } from "./batch-source.ts";
 import {
   address,
   type Bound,
@@ -18,6 +18,7 @@ import {
   threads,
 } from "./bound-plans.ts";
 import { Control } from "./control.ts";
+import { GradientSink } from "./gradient-sink.ts";
 import { LossScale } from "./loss-scale.ts";
 import { MergeProgress } from "./merge.ts";
 import type { FlushRequest, TrainRequest } from "./protocol.ts";
@@ -41,15 +42,18 @@ function stepInputs(
   const unscale = has(UNSCALE) ? cell(UNSCALE) : undefined;
   const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
   const batch = request.merge?.batch ?? 0;
+  const { workers = 1, rank } = request;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, weight) => {
-    for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step);
+    for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step * workers);
     if (lossScale !== undefined) lossScale[0] = weight > 0 ? (scale?.scale ?? 1) / weight : 0;
     if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
     if (mergeScale !== undefined) mergeScale[0] = weight > 0 ? batch / weight : 0;
-    // Threads of mode `sync` share a step, so the thread is part of the seed.
-    if (seed !== undefined)
-      seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(thread, 0xc2b2ae35);
+    // Threads of mode `sync` share a step, and workers do, so both are part of the seed.
+    if (seed !== undefined) {
+      const own = Math.imul(thread, 0xc2b2ae35) ^ Math.imul(rank, 0x27d4eb2f);
+      seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ own;
+    }
   };
 }
 
@@ -124,10 +128,13 @@ const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgr
 /** Trains until the queue ends. */
 export function train(request: TrainRequest): unknown {
   const bound = planOf(request.key);
-  const queue = BatchQueue.attach(heap, request.queue, thread);
+  const queue = attachBatches(heap, request.source, thread);
   const control = Control.attach(heap, request.control, threads);
   const record = recorderOf(bound, WindowStats.attach(heap, request.stats).recorder(thread), request.batch);
   const copy = columnCopier(bound, request.columns);
+  const sink = request.sink === undefined ? undefined : new GradientSink(heap, bound, request.sink);
+  // What a communicator has prepared is read until the step is done.
+  const keeps = request.source.prepared !== undefined;
   const scale = lossScaleOf(request);
   const setInputs = stepInputs(bound, request, scale);
   const learn = scaleLearner(bound, scale);
@@ -149,6 +156,12 @@ export function train(request: TrainRequest): unknown {
     for (let slot = queue.next(); slot > 0; slot = queue.next()) {
       const { weight } = queue;
       copy(slot);
+      if (keeps) {
+        forward(control.nextStep(), weight);
+        sink?.push(slot, weight);
+        queue.release();
+        continue;
+      }
       queue.release();
       if (merge === undefined) {
         forward(control.nextStep(), weight);
@@ -160,20 +173,32 @@ export function train(request: TrainRequest): unknown {
       merge.clear();
     }
   } else {
-    const clear = columnClearer(bound, request.columns);
+    const clear = columnClearer(bound, request);
     together(barrier, () => {
       for (let step = control.step; ; ) {
         const slot = queue.next();
-        control.bring(thread, slot > 0 ? queue.rows : 0, slot > 0 ? queue.weight : 0);
+        const own = slot > 0 ? queue.weight : 0;
+        control.bring(thread, slot > 0 ? queue.rows : 0, own);
         if (slot > 0) {
           copy(slot);
-          queue.release();
+          if (!keeps) queue.release();
         } else clear();
         // Everyone has a batch or none, and everyone has applied the step before.
         meet(barrier);
         if (control.totalRows() === 0) break;
         const weight = control.totalWeight();
         forward(step, weight);
+        if (keeps) {
+          if (slot > 0) {
+            sink!.push(slot, own);
+            queue.release();
+          }
+          step++;
+          // Everyone has read what the others bring.
+          meet(barrier);
+          if (thread === 0) control.step = step;
+          continue;
+        }
         if (merge?.add(weight) === false) {
           // Everyone has read what the others bring.
           meet(barrier);
@@ -187,6 +212,7 @@ export function train(request: TrainRequest): unknown {
       }
     });
   }
+  sink?.dispose();
   return { steps, ...(request.profile === true ? { profile: formatProfile(executable.profile()) } : {}) };
 }
 

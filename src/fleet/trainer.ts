@@ -21,7 +21,7 @@ import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { loadTrainer, saveTrainer } from "./saved-state.ts";
 import { Session } from "./session.ts";
-import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 import { type ScoreOptions, weightsOf } from "./weights.ts";
@@ -62,6 +62,7 @@ export class Trainer {
     this.model = model;
     this.optimizers = optimizerGroups(optimizer);
     this.strategy = parseStrategy(strategy);
+    expectServers(this.strategy, this.optimizers, job.servers !== undefined);
     if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED)
       throw new TypeError(`trainer: seed must be an integer from 0 to ${MAX_SEED}, got ${seed}`);
     this.seed = seed;
@@ -112,18 +113,20 @@ export class Trainer {
       const pipeline = await openPipeline(heap, ordered, { trainers: pool.size });
       try {
         const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
-          pool.all(
-            () => ({
-              type: "score",
-              key: session.keys.score[weights],
-              queue: pipeline.handle,
-              batch: session.layout.batch,
-              columns: session.columns,
-              send: true,
-            }),
-            onScores,
-            () => pipeline.interrupt(),
-          );
+          session.overBatches("score", pipeline, async (source) => {
+            await pool.all(
+              (thread) => ({
+                type: "score",
+                key: session.keys.score[weights],
+                source: source(thread),
+                batch: session.layout.batch,
+                columns: session.columns("score"),
+                send: true,
+              }),
+              onScores,
+              () => pipeline.interrupt(),
+            );
+          });
         const logits = taskOf(this.model) === "binary";
         yield* orderedScores(start, () => pipeline.interrupt(), { logits });
         await pipeline.finished;
@@ -205,20 +208,22 @@ export class Trainer {
     owned.defer(() => stats?.free());
     const reader = stats?.reader();
     owned.defer(() => reader?.free());
-    await pool.all(
-      () => ({
-        type: "score",
-        key: session.keys.score[weights],
-        queue: pipeline.handle,
-        batch: session.layout.batch,
-        columns: session.columns,
-        ...(log === undefined ? {} : { log: log.handle }),
-        ...(stats === undefined ? {} : { stats: stats.handle }),
-        send: false,
-      }),
-      undefined,
-      () => pipeline.interrupt(),
-    );
+    await session.overBatches("score", pipeline, async (source) => {
+      await pool.all(
+        (thread) => ({
+          type: "score",
+          key: session.keys.score[weights],
+          source: source(thread),
+          batch: session.layout.batch,
+          columns: session.columns("score"),
+          ...(log === undefined ? {} : { log: log.handle }),
+          ...(stats === undefined ? {} : { stats: stats.handle }),
+          send: false,
+        }),
+        undefined,
+        () => pipeline.interrupt(),
+      );
+    });
     await pipeline.finished;
     return log?.metrics() ?? taskMetrics(this.model, session.measures, reader!.read());
   }

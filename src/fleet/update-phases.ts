@@ -1,6 +1,6 @@
 // Where updates run apart from the step: which thread applies what, in which order.
 import type { ApplyShare, DeferredUpdates, Program } from "../program/index.ts";
-import type { Strategy } from "./strategy.ts";
+import type { ThreadMode } from "./protocol.ts";
 
 /**
  * The programs that apply the gradients of a step: a program a thread for each phase. In mode `sync` a thread applies its
@@ -10,7 +10,7 @@ import type { Strategy } from "./strategy.ts";
 export function updatePhases(
   deferred: DeferredUpdates,
   step: Program,
-  { mode, threads }: { readonly mode: Strategy["mode"]; readonly threads: number },
+  { mode, threads }: { readonly mode: ThreadMode; readonly threads: number },
 ): Program[][] {
   const { parameters, tables, apply, squares } = deferred;
   if (mode === "async") {

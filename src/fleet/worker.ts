@@ -1,7 +1,7 @@
 // A trainer thread: binds plans to its own arena, then trains or scores batches from its own queue until that ends.
 import { parentPort } from "node:worker_threads";
-import { BatchQueue } from "../data/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
+import { attachBatches } from "./batch-source.ts";
 import { address, bindPlan, columnCopier, heap, planOf, recorderOf, release, thread } from "./bound-plans.ts";
 import type { Reply, Request, ScoreMessage, ScoreRequest } from "./protocol.ts";
 import { flush, train } from "./train.ts";
@@ -12,7 +12,8 @@ const MESSAGE_NUMBERS = 2 ** 20;
 
 function score(request: ScoreRequest, id: number): unknown {
   const bound = planOf(request.key);
-  const queue = BatchQueue.attach(heap, request.queue, thread);
+  const queue = attachBatches(heap, request.source, thread);
+  const keeps = request.source.prepared !== undefined;
   const log = request.log === undefined ? undefined : ScoreLog.attach(heap, request.log).recorder(thread);
   const stats = request.stats === undefined ? undefined : WindowStats.attach(heap, request.stats).recorder(thread);
   const record = stats === undefined ? undefined : recorderOf(bound, stats, request.batch);
@@ -41,8 +42,9 @@ function score(request: ScoreRequest, id: number): unknown {
   for (let slot = queue.next(); slot > 0; slot = queue.next()) {
     const { rows, sequence } = queue;
     copy(slot);
-    queue.release();
+    if (!keeps) queue.release();
     bound.executable.run();
+    if (keeps) queue.release();
     log?.record(predicted, labels, weights, request.batch);
     record?.();
     if (request.send) {

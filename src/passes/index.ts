@@ -2,6 +2,7 @@
 export { absorbTransposes } from "./absorb-transposes.ts";
 export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 export { eliminateDeadCode } from "./dead-code.ts";
+export { type ExternalLookup, externalLookups } from "./external-lookups.ts";
 export { foldConstants } from "./fold-constants.ts";
 export { fuse } from "./fuse.ts";
 export { fuseElementwise } from "./fuse-elementwise.ts";

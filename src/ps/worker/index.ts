@@ -1,0 +1,22 @@
+// What workers do with a parameter server: a communicator between readers, trainers and partitions, and the whole state.
+export { CommunicatorHandle, type CommunicatorOptions, type RunRings, type Traffic } from "./communicator-handle.ts";
+export type { GeoLayout } from "./geo-layout.ts";
+export { withOldWeights } from "./geo-layout.ts";
+export { type WorkerKernel, workerKernel } from "./kernel.ts";
+export {
+  type DenseGradient,
+  type GradientGroup,
+  type GradientLayout,
+  gradientLayout,
+  type Lookup,
+  type PreparedLayout,
+  preparedLayout,
+  type WorkerTable,
+  withoutSlots,
+  workerTable,
+} from "./plan.ts";
+export { isStepwise, type SendOptions } from "./protocol.ts";
+export { RemotePartitions } from "./remote.ts";
+export { HEADER_ROWS, HEADER_SAMPLES, HEADER_SEQUENCE, HEADER_WEIGHT } from "./run.ts";
+export { Ring, type RingHandle } from "./slots.ts";
+export { WholeState } from "./whole-state.ts";

@@ -1,0 +1,78 @@
+// Mode `async`: batches are prepared ahead, gradients are merged and sent in the background, and nobody waits for anybody.
+import type { Tools } from "./communicator.ts";
+import type { Outgoing } from "./outgoing.ts";
+import type { Taken } from "./run.ts";
+
+/** Between two looks at a queue that is empty. */
+const SEND_WAIT_MS = 10;
+/** Pushes under way at once: while one is on its way the next is merged. */
+const PUSHES = 2;
+
+/** Prepares batches for all threads until their queues end, as many ahead as their rings have slots. */
+export async function feed(tools: Tools, { readOnly }: { readonly readOnly: boolean }): Promise<void> {
+  const { run } = tools;
+  await Promise.all(run.prepared.map((_, thread) => feedThread(tools, thread, readOnly)));
+}
+
+async function feedThread({ run, preparer, exchange }: Tools, thread: number, readOnly: boolean): Promise<void> {
+  const ring = run.prepared[thread]!;
+  let published: Promise<void> = Promise.resolve();
+  const publish = async (before: Promise<void>, { address }: Taken): Promise<void> => {
+    await exchange.pull(preparer, [address], { readOnly });
+    if (readOnly) preparer.blank(address);
+    await before;
+    ring.fill();
+  };
+  for (let taken = await run.take(thread); taken !== undefined; taken = await run.take(thread)) {
+    preparer.number(taken.address);
+    published = publish(published, taken);
+    // A failure ends the whole run at the next batch, not the process.
+    published.catch((error: Error) => run.stop(error));
+  }
+  await published;
+  ring.end();
+}
+
+export async function runStream(tools: Tools): Promise<void> {
+  tools.run.watch();
+  await Promise.all([feed(tools, { readOnly: false }), send(tools)].map((work) => stopOnFailure(tools, work)));
+}
+
+/** One part of a run that fails must not let the others wait. */
+export async function stopOnFailure({ run }: Pick<Tools, "run">, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    run.stop(error as Error);
+    throw error;
+  }
+}
+
+/** Sends gradients until the trainers have finished and nothing is left. */
+async function send({ run, exchange, outgoing, data }: Tools): Promise<void> {
+  const { maxMergeGrads, sendWaitTimes } = data.send;
+  const free = Array.from({ length: PUSHES }, outgoing);
+  const underWay = new Set<Promise<void>>();
+  const push = async (merged: Outgoing): Promise<void> => {
+    await exchange.pushPull(merged, { step: exchange.steps, always: false });
+    free.push(merged);
+  };
+  while (await run.untilGradients()) {
+    const slots = run.popGradients(maxMergeGrads);
+    for (let waits = 0; slots.length < maxMergeGrads && waits < sendWaitTimes && !run.finished; ) {
+      await run.woken(SEND_WAIT_MS);
+      run.check();
+      const more = run.popGradients(maxMergeGrads - slots.length);
+      slots.push(...more);
+      waits = more.length > 0 ? 0 : waits + 1;
+    }
+    while (free.length === 0) await Promise.race(underWay);
+    const merged = free.pop()!;
+    merged.merge(slots);
+    run.give(slots);
+    const pushed: Promise<void> = push(merged).finally(() => underWay.delete(pushed));
+    underWay.add(pushed);
+    pushed.catch((error: Error) => run.stop(error));
+  }
+  await Promise.all(underWay);
+}
