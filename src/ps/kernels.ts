@@ -103,7 +103,7 @@ export interface RecordsKernel {
   put(map: number, mask: number, keys: number, step: number, n: number, records: number): void;
   find(map: number, mask: number, keys: number, n: number, records: number): number;
   compact(keys: number, records: number, places: number, n: number): number;
-  remove(map: number, mask: number, keys: number, step: number, n: number): void;
+  remove(map: number, mask: number, keys: number, step: number, n: number, records: number): number;
   move(map: number, mask: number, to: number, toMask: number): void;
   list(map: number, mask: number, records: number): void;
 }

@@ -41,13 +41,11 @@ const sparse = fc
       ...(counts & 2 && { clicks: Float32Array.from({ length: n }, (_, i) => -i) }),
     };
   });
-const dense = fc
-  .record({ dense: u32, wire, length: fc.integer({ min: 0, max: 9 }) })
-  .map(({ length, ...rest }) => ({
-    ...rest,
-    length,
-    values: rest.wire === "f32" ? new Float32Array(length).fill(2) : new Uint16Array(length).fill(3),
-  }));
+const dense = fc.record({ dense: u32, wire, length: fc.integer({ min: 0, max: 9 }) }).map(({ length, ...rest }) => ({
+  ...rest,
+  length,
+  values: rest.wire === "f32" ? new Float32Array(length).fill(2) : new Uint16Array(length).fill(3),
+}));
 const push: fc.Arbitrary<Push> = fc.record({
   definition: u32,
   worker: u32,

@@ -58,10 +58,19 @@ export function compact(keys: usize, records: usize, places: usize, n: u32): u32
   return <u32>count;
 }
 
-/** Forgets `n` keys that have records. */
-export function remove(map: usize, mask: u32, keys: usize, step: usize, n: u32): void {
-  for (; n > 0; n--, keys += step) {
+/**
+ * Forgets `n` keys; those that have no record (any more) get 0xffffffff among `records`, the numbers of all. Returns how many
+ * had one.
+ */
+export function remove(map: usize, mask: u32, keys: usize, step: usize, n: u32, records: usize): u32 {
+  let count: u32 = 0;
+  for (; n > 0; n--, keys += step, records += 4) {
     let hole = positionOf(map, mask, load<u64>(keys));
+    if (load<u64>(slotOf(map, hole)) == 0) {
+      store<u32>(records, NONE);
+      continue;
+    }
+    count++;
     for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
       const other = load<u64>(slotOf(map, at));
       if (other == 0) break;
@@ -72,6 +81,7 @@ export function remove(map: usize, mask: u32, keys: usize, step: usize, n: u32):
     }
     v128.store(slotOf(map, hole), i64x2.splat(0));
   }
+  return count;
 }
 
 /** Copies all keys into a larger, empty map. */

@@ -90,9 +90,14 @@ export class RowStore {
     return this.#file?.count ?? 0;
   }
 
-  /** Memory that the rows take. */
+  /** Memory of the rows that are in memory. */
+  get rowsBytes(): number {
+    return this.table.size() * this.rowBytes;
+  }
+
+  /** The same with the index of the rows on disk. */
   get bytes(): number {
-    return this.table.size() * this.rowBytes + (this.#file?.memoryBytes ?? 0);
+    return this.rowsBytes + (this.#file?.memoryBytes ?? 0);
   }
 
   get rowBytes(): number {
@@ -139,10 +144,10 @@ export class RowStore {
     return this.#file.find(copy, places, 1, this.#scratch.take(4)) > 0;
   }
 
-  /** Brings memory below `target` bytes by moving rows to disk that were not used for longest. */
+  /** Brings rows in memory below `target` bytes by moving rows to disk that were not used for longest. */
   spill(target: number): void {
     if (this.#used < 0) return;
-    let excess = Math.ceil((this.bytes - target) / this.rowBytes);
+    let excess = Math.ceil((this.rowsBytes - target) / this.rowBytes);
     if (excess <= 0) return;
     const least = this.#coldBucket(excess);
     const places = this.#scratch.take(4 * this.#largestSlab());

@@ -8,6 +8,7 @@ type Transfer = (file: number, bytes: Uint8Array, offset: number, length: number
 
 /** A record: the key, 8 bytes unused, the row. */
 export const RECORD_HEADER = 16;
+const NONE = 0xffffffff;
 const SLOT_BYTES = 16;
 const FIRST_SLOTS = 1024;
 /** The index grows when it is fuller. */
@@ -81,15 +82,14 @@ export class SlabFile {
     eachRun(own, (first, count) => this.#transfer(writeSync, records + first * this.recordBytes, own[first]!, count));
   }
 
-  /** Forgets the rows of `n` keys, `step` bytes apart, which are in the file as `numbers`. */
+  /** Forgets the rows of `n` keys, `step` bytes apart, which are in the file as `numbers`; a key may come twice. */
   remove(keys: number, step: number, numbers: number, n: number): void {
-    this.#kernel.remove(this.#map, this.#slots - 1, keys, step, n);
-    this.#count -= n;
+    this.#count -= this.#kernel.remove(this.#map, this.#slots - 1, keys, step, n, numbers) >>> 0;
     if (this.#count === 0) {
       this.#free = [];
       this.#records = 0;
       ftruncateSync(this.#file, 0);
-    } else for (const record of this.#heap.u32(numbers, n)) this.#free.push(record);
+    } else for (const record of this.#heap.u32(numbers, n)) if (record !== NONE) this.#free.push(record);
   }
 
   /** The numbers of all records, in no order, to `numbers` u32 [count]. */

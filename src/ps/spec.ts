@@ -142,7 +142,10 @@ const storageSchema = z.strictObject({
     .default(2 ** 28),
   /** Of `snapshot`: how often. */
   snapshotSeconds: z.number().positive().default(60),
-  /** Memory of a partition's rows beyond which cold ones go to disk. Default: 60 % of its heap. */
+  /**
+   * Memory of a partition's rows beyond which cold ones go to disk. What says where these are comes on top: up to 46 bytes
+   * each. Default: 60 % of its heap.
+   */
   maxBytes: z.int().positive().optional(),
   /** Whether they do; else a full partition refuses new rows. Not in mode `geo`. */
   spill: z.boolean().default(true),

@@ -259,13 +259,15 @@ export class PartitionState {
     return bytes;
   }
 
-  /** Moves cold rows to disk when memory is beyond its limit. */
+  /** Moves cold rows to disk when rows take more memory than they may. */
   enforceLimit(): void {
-    const { bytes } = this;
-    if (!this.#spills || bytes <= this.#maxBytes) return;
+    if (!this.#spills) return;
+    const stores = this.tables.flatMap((table) => table.stores);
+    const bytes = stores.reduce((sum, store) => sum + store.rowsBytes, 0);
+    if (bytes <= this.#maxBytes) return;
     const share = (SPILL_TO * this.#maxBytes) / bytes;
     try {
-      for (const table of this.tables) for (const store of table.stores) store.spill(share * store.bytes);
+      for (const store of stores) store.spill(share * store.rowsBytes);
     } finally {
       this.scratch.reset();
     }
