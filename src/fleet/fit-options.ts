@@ -38,6 +38,11 @@ export interface FitOptions {
   readonly signal?: AbortSignal;
   /** Called with every record: windows of training about twice a second, evaluations, events. */
   readonly onRecord?: (record: MetricsRecord) => void;
+  /**
+   * Whether the workers of a job share the data out among themselves; default true. With `false` each trains on all of the
+   * dataset that it is given: its own files.
+   */
+  readonly split?: boolean;
   /** Draw a progress line on standard error; default true. */
   readonly progress?: boolean;
   /** Measure every instruction and print where the time goes. */
@@ -80,6 +85,7 @@ const optionsSchema = z.strictObject({
   checkpointSeconds: z.number().nonnegative().optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onRecord: action.optional(),
+  split: z.boolean().optional(),
   progress: z.boolean().optional(),
   profile: z.boolean().optional(),
 } satisfies Record<keyof FitOptions, unknown>);

@@ -5,6 +5,7 @@ import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/i
 import { learningRateAt } from "../optim/index.ts";
 import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
 import { Control } from "./control.ts";
+import { partsOf } from "./data-parts.ts";
 import { judge } from "./early-stop.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
@@ -96,11 +97,35 @@ class FitLoop {
   }
 
   async #epoch(): Promise<FitResult["stopped"]> {
-    const { signal, validation } = this.#options;
+    const { validation, split = true } = this.#options;
+    const trainer = this.#trainer;
+    const { epoch } = trainer.state;
+    const { servers } = this.#job;
+    this.#badLines = { count: 0, first: [] };
+    const key = `${trainer.model.name}/fit-${trainer.fits}/epoch-${epoch}`;
+    for await (const part of partsOf(this.#dataset, this.#job, { mode: trainer.strategy.mode, split }, key)) {
+      const stopped = await this.#pass(part.dataset);
+      if (stopped !== "finished") return stopped;
+      await part.done();
+      const { data: _, ...rest } = trainer.state;
+      trainer.state = rest;
+    }
+    trainer.state = { ...trainer.state, epoch: epoch + 1 };
+    // What is evaluated is what all have learnt.
+    await servers?.meet(key);
+    if (validation !== undefined && (await this.#evaluate())) return "early-stop";
+    // Epochs may be shorter than the time between two looks.
+    if (this.#checkpointDue()) await this.#checkpoint();
+    return "finished";
+  }
+
+  /** Trains on what is left of a dataset in this epoch. */
+  async #pass(dataset: Dataset): Promise<FitResult["stopped"]> {
+    const { signal } = this.#options;
     const trainer = this.#trainer;
     const { epoch, data } = trainer.state;
     if (signal?.aborted === true) return "signal";
-    const pipeline = await openPipeline(this.#job.heap, this.#dataset, {
+    const pipeline = await openPipeline(this.#job.heap, dataset, {
       trainers: this.#job.threads,
       epoch,
       ...(data === undefined ? {} : { resume: data }),
@@ -109,21 +134,18 @@ class FitLoop {
       while (!(await this.#train(pipeline))) {
         trainer.state = { ...trainer.state, data: pipeline.state() };
         if (signal?.aborted) return "signal";
-        if (this.#evaluationDue() && (await this.#evaluate())) return "early-stop";
+        if (this.#evaluationDue() && (await this.#evaluate(false))) return "early-stop";
         if (this.#checkpointDue()) await this.#checkpoint();
         pipeline.continue();
       }
       await pipeline.finished;
       await this.#flush();
     } finally {
-      this.#badLines = pipeline.badLines();
+      const { count, first } = pipeline.badLines();
+      const before = this.#badLines;
+      this.#badLines = { count: before.count + count, first: before.count > 0 ? before.first : first };
       await pipeline.close();
     }
-    const { data: _, ...rest } = trainer.state;
-    trainer.state = { ...rest, epoch: epoch + 1 };
-    if (validation !== undefined && (await this.#evaluate())) return "early-stop";
-    // Epochs may be shorter than the time between two looks.
-    if (this.#checkpointDue()) await this.#checkpoint();
     return "finished";
   }
 
@@ -263,15 +285,18 @@ class FitLoop {
     };
   }
 
+  /** Of several workers, the first one evaluates in the middle of an epoch. */
   #evaluationDue(): boolean {
     const { validation, evaluateEvery } = this.#options;
-    if (validation === undefined || evaluateEvery === undefined) return false;
+    if (validation === undefined || evaluateEvery === undefined || this.#job.rank > 0) return false;
     return this.#trainer.state.samples - this.#evaluatedAt >= evaluateEvery;
   }
 
   #checkpointDue(): boolean {
     const { run, checkpointSeconds = 300 } = this.#options;
-    return run !== undefined && performance.now() - this.#checkpointAt >= checkpointSeconds * 1000;
+    return (
+      run !== undefined && this.#job.rank === 0 && performance.now() - this.#checkpointAt >= checkpointSeconds * 1000
+    );
   }
 
   async #checkpoint(): Promise<void> {
@@ -279,17 +304,20 @@ class FitLoop {
     this.#checkpointAt = performance.now();
   }
 
-  /** Evaluates the held-out data; true when training should stop early. */
-  async #evaluate(): Promise<boolean> {
+  /**
+   * Evaluates the held-out data; true when training should stop early.
+   * @param together all workers wait for it, and stop together; else the first one only looks
+   */
+  async #evaluate(together = true): Promise<boolean> {
     const { validation, earlyStop, weights = "trained" } = this.#options;
     const trainer = this.#trainer;
-    const metrics = await trainer.evaluateNow(validation!, { weights });
+    const metrics = await trainer.evaluateNow(validation!, { weights }, together);
     this.#evaluation = metrics;
     this.#evaluatedAt = trainer.state.samples;
     const { step, samples, seconds, epoch } = trainer.state;
     this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
     this.#line?.log(`evaluation after ${formatCount(samples)} rows: ${describeMetrics(trainer.model, metrics)}`);
-    if (earlyStop === undefined) return false;
+    if (earlyStop === undefined || (!together && this.#job.worldSize > 1)) return false;
     const { best, stop } = judge(metrics, trainer.state.best, earlyStop, taskOf(trainer.model));
     trainer.state = { ...trainer.state, best };
     if (stop === undefined) return false;
@@ -304,7 +332,7 @@ class FitLoop {
   }
 
   #emit(record: MetricsRecord): void {
-    this.#options.run?.append(record);
+    if (this.#job.rank === 0) this.#options.run?.append(record);
     this.#options.onRecord?.(record);
   }
 }

@@ -5,6 +5,7 @@ import type { BatchLayout } from "../data/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import { gatheredTensors, isGathered } from "./gathered.ts";
 import type { ParameterStore } from "./parameters.ts";
+import { loadServed, servedContents, servedTensorNames } from "./served-state.ts";
 import type { Session } from "./session.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -52,7 +53,8 @@ export async function readTrainerState(path: string): Promise<SavedTrainer> {
 }
 
 export async function saveTrainer(trainer: Trainer, session: Session, path: string): Promise<void> {
-  const { parameters, tables, layout } = session;
+  const { parameters, tables, layout, served } = session;
+  const { data, ...training } = trainer.state;
   const state = {
     format: FORMAT,
     model: { name: trainer.model.name, config: trainer.model.config },
@@ -60,19 +62,27 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
     strategy: trainer.strategy,
     seed: trainer.seed,
     layout,
-    training: trainer.state,
+    training: {
+      ...training,
+      // What a worker of several has left to read says nothing of the others.
+      ...(data === undefined || trainer.job.worldSize > 1 ? {} : { data }),
+      ...(served === undefined ? {} : { step: Math.max(training.step, served.steps) }),
+    },
   };
-  await saveCheckpoint(path, {
-    tensors: [
-      ...parameters.names
-        .filter((name) => !isGathered(parameters, name))
-        .map((name) => ({ name, data: parameters.view(name) })),
-      ...gatheredTensors(parameters),
-    ].map(({ name, data }) => ({ name, dtype: "F32", shape: parameters.shape(name), data })),
-    tables: Object.values(tables).map((table) => table.snapshot()),
-    // Drops what JSON does not hold, such as absent options.
-    state: JSON.parse(JSON.stringify(state)) as JsonValue,
-  });
+  const contents =
+    served === undefined
+      ? {
+          tensors: [
+            ...parameters.names
+              .filter((name) => !isGathered(parameters, name))
+              .map((name) => ({ name, data: parameters.view(name) })),
+            ...gatheredTensors(parameters),
+          ].map(({ name, data }) => ({ name, dtype: "F32" as const, shape: parameters.shape(name), data })),
+          tables: Object.values(tables).map((table) => table.snapshot()),
+        }
+      : await servedContents(session, served);
+  // Drops what JSON does not hold, such as absent options.
+  await saveCheckpoint(path, { ...contents, state: JSON.parse(JSON.stringify(state)) as JsonValue });
 }
 
 /** Of a moving average the name of its weights. */
@@ -105,10 +115,13 @@ export async function loadTrainer(
     );
   }
   const session = await sessionFor(saved.layout);
-  const { parameters, tables } = session;
-  const absent = parameters.names.filter((name) => !checkpoint.tensors.has(name));
-  const missing = absent.filter((name) => !isGathered(parameters, name) && averaged(parameters, name) === undefined);
-  const surplus = [...checkpoint.tensors.keys()].filter((name) => !parameters.names.includes(name));
+  const { parameters, tables, served } = session;
+  const names = served === undefined ? parameters.names : servedTensorNames(session, served);
+  const absent = names.filter((name) => !checkpoint.tensors.has(name));
+  const optional = (name: string): boolean =>
+    parameters.names.includes(name) && (isGathered(parameters, name) || averaged(parameters, name) !== undefined);
+  const missing = absent.filter((name) => !optional(name));
+  const surplus = [...checkpoint.tensors.keys()].filter((name) => !names.includes(name));
   if (missing.length > 0 || surplus.length > 0) {
     const lists = [
       missing.length > 0 ? `lacks ${missing.join(", ")}` : "",
@@ -119,10 +132,22 @@ export async function loadTrainer(
       `${lists.filter((text) => text !== "").join(" and ")}; its optimizers were ${JSON.stringify(saved.optimizers)}, its strategy ${JSON.stringify(saved.strategy)}: use the same`,
     );
   }
-  for (const name of checkpoint.tensors.keys()) await checkpoint.readTensor(name, parameters.view(name));
-  beginAverages(parameters, absent);
+  for (const name of parameters.names) {
+    if (checkpoint.tensors.has(name)) await checkpoint.readTensor(name, parameters.view(name));
+  }
+  beginAverages(
+    parameters,
+    absent.filter((name) => parameters.names.includes(name)),
+  );
   for (const table of Object.values(tables)) {
     for await (const chunk of checkpoint.table(table.name).chunks()) table.load(chunk);
+  }
+  if (served !== undefined) {
+    await trainer.job.servers!.together(`load ${path}`, async () => {
+      await loadServed(session, served, checkpoint);
+      await served.state.setSteps(saved.training.step);
+    });
+    await served.refresh();
   }
   trainer.state = saved.training;
 }

@@ -48,6 +48,8 @@ export class ServedSession {
   readonly state: WholeState;
   /** Names of the parameters in the order of the model. */
   readonly names: readonly string[];
+  /** Rows of each table at the last look: after training and loading. */
+  tableSizes: Readonly<Record<string, number>> = {};
   readonly #options: ServedOptions;
   readonly #remote: RemotePartitions;
   readonly #gradients: GradientLayout;
@@ -135,11 +137,15 @@ export class ServedSession {
         (thread) => this.#sink(gradients[thread]),
       ),
     );
+    if (kind === "train") await this.refresh();
   }
 
-  /** Takes over the servers' dense weights. */
+  /** Takes over what the servers have: dense weights, and how many rows. */
   async refresh(): Promise<void> {
     await this.#communicator.pullDense();
+    const all = await this.state.statistics();
+    const rowsOf = (table: number): number => all.reduce((sum, { tables }) => sum + tables[table]!.rows, 0);
+    this.tableSizes = Object.fromEntries(this.model.tables.map(({ spec }, table) => [spec.name, rowsOf(table)]));
   }
 
   async close(): Promise<void> {
@@ -186,7 +192,7 @@ export class ServedSession {
       }
     });
     // Refused here by name where this process has another model.
-    const steps = await this.state.define();
+    await this.state.define();
     const { threads, heap } = job;
     const { mode, prefetch = DEFAULTS.prefetch, sendWaitTimes = DEFAULTS.sendWaitTimes } = strategy;
     const { sendQueueSize = DEFAULTS.sendQueueSize, maxMergeGrads = threads } = strategy;
@@ -200,12 +206,8 @@ export class ServedSession {
       zeroRows: this.#tables.map(({ zeroRow }) => zeroRow),
       prefetch: isStepwise(mode) ? 1 : prefetch,
     });
-    await this.#communicator.pullDense();
-    this.startSteps = steps;
+    await this.refresh();
   }
-
-  /** Optimizer steps that the servers had done when this began. */
-  startSteps = 0;
 
   #geo(): { layout: GeoLayout; gradients: GradientLayout } {
     const { job, servers, strategy } = this.#options;

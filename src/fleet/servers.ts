@@ -1,4 +1,5 @@
 // The parameter servers of a job as a worker knows them, and how workers act together.
+import { deserialize, serialize } from "node:v8";
 import type { Membership } from "../cluster/index.ts";
 import type { KeysOption } from "../net/index.ts";
 
@@ -57,21 +58,30 @@ export class Servers {
     const count = this.#counts.get(what) ?? 0;
     this.#counts.set(what, count + 1);
     const key = `together/${what}/${count}`;
-    if (this.rank === 0) {
-      let result: { value?: T; error?: string };
-      try {
-        result = { value: await work() };
-      } catch (error) {
-        await this.member.set(key, JSON.stringify({ error: (error as Error).message }));
-        throw error;
-      }
-      await this.member.set(key, JSON.stringify(result));
-      return result.value as T;
+    // A worker that was started again takes what its earlier life has found out.
+    if (this.rank === 0 && (await this.member.peek(key)) === undefined) {
+      const result = await outcome(work);
+      await this.member.set(key, serialize(result));
     }
-    const text = new TextDecoder().decode((await this.member.get(key, { timeoutMs: WAIT_MS })).slice());
-    const { value, error } = JSON.parse(text) as { value?: T; error?: string };
-    if (error !== undefined) throw new Error(`${what} failed in worker 0: ${error}`);
-    return value as T;
+    const result = deserialize(await this.member.get(key, { timeoutMs: WAIT_MS })) as Outcome<T>;
+    if ("error" in result) throw new Error(`${this.rank === 0 ? "" : "worker 0: "}${result.error}`);
+    return result.value;
+  }
+
+  /** Returns when all workers are here. */
+  async meet(name: string): Promise<void> {
+    if (this.member === undefined || this.workers === 1) return;
+    await this.member.barrier(name, this.workers, { whenDead: "wait", timeoutMs: WAIT_MS });
+  }
+}
+
+type Outcome<T> = { readonly value: T } | { readonly error: string };
+
+async function outcome<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    return { error: (error as Error).message };
   }
 }
 

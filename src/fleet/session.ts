@@ -230,10 +230,17 @@ export class Session {
   /** Numbers that training moves: dense weights and, by row, the tables' weights; optimizer state not counted. */
   get parameterCount(): number {
     const dense = this.parameters.trainableNames.reduce((n, name) => n + this.parameters.view(name).length, 0);
-    return Object.values(this.tables).reduce(
-      (n, table) => n + table.size() * table.spec.fields.reduce((width, { dim }) => width + dim, 0),
-      dense,
-    );
+    const specs =
+      this.served?.model.tables.map(({ spec }) => spec) ?? Object.values(this.tables).map(({ spec }) => spec);
+    const widthOf = ({ fields }: (typeof specs)[number]): number => fields.reduce((width, { dim }) => width + dim, 0);
+    const { tableSizes } = this;
+    return specs.reduce((n, spec) => n + (tableSizes[spec.name] ?? 0) * widthOf(spec), dense);
+  }
+
+  /** Rows of each table. */
+  get tableSizes(): Readonly<Record<string, number>> {
+    if (this.served !== undefined) return this.served.tableSizes;
+    return Object.fromEntries(Object.entries(this.tables).map(([name, table]) => [name, table.size()]));
   }
 
   /** Frees everything, in the threads too. */

@@ -5,6 +5,7 @@ import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
 import type { ImportOptions, ImportReport } from "../weights/index.ts";
+import { wholeOf } from "./data-parts.ts";
 import { expectMetric } from "./early-stop.ts";
 import { runFit } from "./fit.ts";
 import { checkFitOptions, type FitOptions, type FitResult } from "./fit-options.ts";
@@ -24,7 +25,7 @@ import { Session } from "./session.ts";
 import { expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
-import { type ScoreOptions, weightsOf } from "./weights.ts";
+import { type ScoreOptions, type Weights, weightsOf } from "./weights.ts";
 
 export interface TrainerOptions {
   /**
@@ -48,6 +49,8 @@ export class Trainer {
   readonly seed: number;
   /** Where training stands: the next step, epoch and rows. A checkpoint keeps it. */
   state: TrainingState = initialState;
+  /** How often training was begun: workers share out the data of each time anew. */
+  fits = 0;
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   #busy: string | undefined;
@@ -76,6 +79,7 @@ export class Trainer {
       const session = await this.session(dataset.layout);
       if (options.earlyStop !== undefined) expectMetric(options.earlyStop, session.measures);
       if (options.validation !== undefined) await this.session(options.validation.layout);
+      this.fits++;
       return runFit(this, session, dataset, options);
     });
   }
@@ -140,7 +144,11 @@ export class Trainer {
 
   /** Writes a checkpoint folder: parameters, tables, optimizer state and the place in the data. */
   save(path: string): Promise<void> {
-    return this.#exclusive("save", () => saveTrainer(this, this.#expectSession("save"), path));
+    return this.#exclusive("save", () => {
+      const session = this.#expectSession("save");
+      const save = (): Promise<void> => saveTrainer(this, session, path);
+      return this.job.servers?.together(`save ${path}`, save) ?? save();
+    });
   }
 
   /** Replaces everything this trainer has learnt by a checkpoint of the same model. @throws when it does not fit. */
@@ -189,15 +197,25 @@ export class Trainer {
     return this.#session?.parameterCount ?? 0;
   }
 
-  /** Rows of each table. */
+  /** Rows of each table; those on servers as they were at the end of the last training. */
   get tableSizes(): Readonly<Record<string, number>> {
-    return Object.fromEntries(Object.entries(this.#session?.tables ?? {}).map(([name, table]) => [name, table.size()]));
+    return this.#session?.tableSizes ?? {};
   }
 
-  /** `evaluate` within `fit`, which has the threads to itself. */
-  async evaluateNow(dataset: Dataset, options: ScoreOptions = {}): Promise<Metrics> {
+  /**
+   * `evaluate` within `fit`, which has the threads to itself.
+   * @param together with several workers: the first one evaluates, on the whole data, and tells all
+   */
+  async evaluateNow(dataset: Dataset, options: ScoreOptions = {}, together = true): Promise<Metrics> {
     const weights = weightsOf(options, this.strategy);
     const session = await this.session(dataset.layout);
+    const { servers, worldSize } = this.job;
+    if (servers === undefined || worldSize === 1 || !together) return this.#evaluateHere(session, dataset, weights);
+    const whole = wholeOf(dataset, this.job);
+    return servers.together(`${this.model.name}/evaluate`, () => this.#evaluateHere(session, whole, weights));
+  }
+
+  async #evaluateHere(session: Session, dataset: Dataset, weights: Weights): Promise<Metrics> {
     const { heap, pool } = this.job;
     const task = taskOf(this.model);
     await using owned = new AsyncDisposableStack();

@@ -68,11 +68,11 @@ export class WholeState {
     }, "initialise");
   }
 
-  /** Names of a dense parameter's slots and their lengths. */
-  slots(dense: number): { readonly name: string; readonly length: number }[] {
+  /** A dense parameter's slots: one number for all of it, or one an element. */
+  slots(dense: number): { readonly name: string; readonly perRow: boolean; readonly length: number }[] {
     const { rule, length } = this.model.dense[dense]!;
     if (rule === "value" || this.model.mode === "geo") return [];
-    return ruleOf(rule).slots.map(({ name, perRow }) => ({ name, length: perRow === true ? 1 : length }));
+    return ruleOf(rule).slots.map(({ name, perRow = false }) => ({ name, perRow, length: perRow ? 1 : length }));
   }
 
   /** A dense parameter's weights, or a slot. */

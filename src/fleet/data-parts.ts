@@ -1,0 +1,52 @@
+// Which part of the data a worker of several reads: one share, or parts that workers lease one after the other, so that those
+// of a worker that dies go to others.
+import type { Dataset } from "../data/index.ts";
+import type { Job } from "./job.ts";
+import type { Strategy } from "./strategy.ts";
+
+/** Parts a worker: few enough to keep pipelines busy, enough to share out evenly and to lose little with a worker. */
+const PARTS = 8;
+
+export interface DataPart {
+  readonly dataset: Dataset;
+  /** All its rows are trained on, and what they taught is with the servers. */
+  done(): Promise<void>;
+}
+
+/** The whole data, where the dataset is this worker's share of it as the job cuts it; else the dataset. */
+export function wholeOf(dataset: Dataset, { rank, worldSize }: Pick<Job, "rank" | "worldSize">): Dataset {
+  const { shard } = dataset.spec;
+  return isOwnShare(shard, { rank, worldSize }) ? dataset.shard({ rank: 0, worldSize: 1 }) : dataset;
+}
+
+/** @param key the same in all workers, another one for each pass */
+export async function* partsOf(
+  dataset: Dataset,
+  job: Pick<Job, "rank" | "worldSize" | "servers">,
+  { mode, split }: Pick<Strategy, "mode"> & { readonly split: boolean },
+  key: string,
+): AsyncGenerator<DataPart> {
+  const { rank, worldSize, servers } = job;
+  const { shard } = dataset.spec;
+  const whole = wholeOf(dataset, job);
+  const shared = split && servers !== undefined && worldSize > 1;
+  if (!shared || whole.spec.shard.worldSize > 1) {
+    yield { dataset, done: async () => {} };
+  } else if (mode === "sync" || servers.member === undefined) {
+    // Workers in step need the same shares in every run.
+    yield { dataset: isOwnShare(shard, job) ? dataset : whole.shard({ rank, worldSize }), done: async () => {} };
+  } else {
+    const count = PARTS * worldSize;
+    const parts = Array.from({ length: count }, (_, part) => `${part}/${count}`);
+    const queue = await servers.member.lease(key, parts);
+    for (let unit = await queue.next(); unit !== undefined; unit = await queue.next()) {
+      const { index, done } = { index: unit.index, done: () => unit!.done() };
+      yield { dataset: whole.shard({ rank: index, worldSize: count }), done };
+    }
+  }
+}
+
+const isOwnShare = (
+  shard: { readonly rank: number; readonly worldSize: number },
+  { rank, worldSize }: Pick<Job, "rank" | "worldSize">,
+): boolean => worldSize > 1 && shard.worldSize === worldSize && shard.rank === rank;
