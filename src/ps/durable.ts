@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "zod";
 import { type JsonValue, openCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
 import { AppliedCalls } from "../net/index.ts";
+import { joinParts } from "./body.ts";
 import { Journal, readJournal } from "./journal.ts";
 import type { AppliedRecord, Partition, PartitionLog } from "./partition.ts";
 import { encodeJson } from "./requests.ts";
@@ -257,7 +258,7 @@ export class DurablePartition implements PartitionLog {
   }
 
   #replay(record: AppliedRecord): void {
-    const reply = Buffer.concat(this.#partition.replay(record));
+    const reply = joinParts(this.#partition.replay(record));
     for (const { client, sequence } of record.calls) this.applied.record(client, sequence, { ok: true, body: reply });
   }
 
