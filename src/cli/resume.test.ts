@@ -90,7 +90,7 @@ describe("a run that is interrupted", () => {
       watchInterrupts(() => { console.log("stopping"); setTimeout(() => console.log("still here"), 300); });
       setInterval(() => {}, 1000);
       console.log("ready");`;
-    const child = new Child([], place.path, ["--input-type=module", "--eval", script]);
+    const child = new Child([], place.path, { script: ["--input-type=module", "--eval", script] });
     await child.until(() => child.stdout.includes("ready"));
     child.process.kill(signal);
     await child.until(() => child.stdout.includes("still here"));

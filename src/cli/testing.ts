@@ -15,6 +15,15 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+export interface ChildOptions {
+  /** What Node runs. Default: the command. */
+  readonly script?: readonly string[];
+  /** Another program than Node, which takes the arguments alone. */
+  readonly program?: string;
+  /** Further variables. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A command that runs. */
 export class Child {
   readonly process: ChildProcessWithoutNullStreams;
@@ -25,12 +34,12 @@ export class Child {
   constructor(
     args: readonly string[],
     cwd: string,
-    script: readonly string[] = [binary],
-    more: Readonly<Record<string, string>> = {},
+    { script = [binary], program = process.execPath, env = {} }: ChildOptions = {},
   ) {
     // As from a shell: what npm tells its children would change the advice that is printed.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|VITEST|DEBUG)/.test(name)));
-    this.process = spawn(process.execPath, [...script, ...args], { cwd, env: { ...env, ...more } });
+    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|VITEST|DEBUG)/.test(name)));
+    const words = program === process.execPath ? [...script, ...args] : args;
+    this.process = spawn(program, words, { cwd, env: { ...own, ...env } });
     this.process.stdout.on("data", (chunk: Buffer) => {
       this.stdout += chunk;
     });
@@ -61,7 +70,7 @@ export class Workplace {
 
   /** With further variables. */
   startWith(env: Readonly<Record<string, string>>, ...args: readonly string[]): Child {
-    return new Child(args, this.path, [binary], env);
+    return new Child(args, this.path, { env });
   }
 
   run(...args: readonly string[]): Promise<Outcome> {

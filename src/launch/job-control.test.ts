@@ -60,7 +60,7 @@ describe("the control of a job", () => {
       undefined,
     ]);
     expect(said.join("\n")).toMatch(
-      /^worker 1 \(pid 102 on here\) ended with code 3 at \d\d:\d\d:\d\d, after 41 s; its last lines:\n {2}the last line\nending the other 2 processes$/,
+      /^worker 1 \(pid 102 on here\) ended with code 3 at \d\d:\d\d:\d\d, after 41 s; its last lines:\n {2}the last line\nending 2 other processes$/,
     );
     end("W0", 9);
     expect(control.stopSignal("server")).toBe("SIGTERM");

@@ -132,10 +132,10 @@ export class JobControl {
     if (this.#phase === "running") {
       this.#exitCode = signal === "SIGINT" ? 130 : 143;
       this.#stop(signal);
-      this.#options.say(`${who}: ending ${this.#running("worker")} workers, once more kills them`);
+      this.#options.say(`${who}: ending the workers, once more kills all`);
     } else if (this.#phase !== "over") {
       this.#signal = "SIGKILL";
-      this.#options.say(`${who}: killing ${this.#running("worker") + this.#running("server")} processes`);
+      this.#options.say(`${who}: killing ${processes(this.#running("worker") + this.#running("server"))}`);
     }
     this.#goOn();
     this.changes.notify();
@@ -171,7 +171,7 @@ export class JobControl {
     const lines = end.tail.length === 0 ? "" : `; its last lines:\n${end.tail.map((line) => `  ${line}`).join("\n")}`;
     this.#options.say(`${what}${lines}`);
     const others = this.#running("worker") + this.#running("server");
-    if (others > 0) this.#options.say(`ending the other ${others === 1 ? "process" : `${others} processes`}`);
+    if (others > 0) this.#options.say(`ending ${processes(others, " other")}`);
     this.#stop("SIGTERM");
     return down;
   }
@@ -223,6 +223,8 @@ export function describeEnd({ code, signal, error }: ProcessEnd): string {
   if (error !== undefined) return `failed: ${error}`;
   return signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
 }
+
+const processes = (count: number, which = ""): string => `${count}${which} process${count === 1 ? "" : "es"}`;
 
 /** As a shell has it: 128 and the number of the signal. */
 function exitCodeOf({ code, signal }: ProcessEnd): number {

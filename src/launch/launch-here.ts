@@ -72,9 +72,9 @@ async function run(launch: Launch, hosts: readonly Host[], folder: string): Prom
       ),
     );
   } finally {
-    interrupts[Symbol.dispose]();
     await forget();
     await coordinator.close();
+    interrupts[Symbol.dispose]();
   }
   return control.exitCode;
 }

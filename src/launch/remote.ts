@@ -32,7 +32,7 @@ export async function startRemote(spec: RemoteSpec, host: Host): Promise<Running
   child.stdin.on("error", () => {});
   child.stdin.write(`${JSON.stringify(spec)}\n`);
   const ended = endOf(child).then(explain);
-  const { pid, stdout } = await firstLines(child.stdout, ended);
+  const { pid, stdout } = await firstLines(child.stdout);
   return {
     host: addressOf(host),
     pid,
@@ -66,28 +66,28 @@ function signalled(end: ProcessEnd): ProcessEnd {
 }
 
 /** Reads up to the line that says the id; passes on all others. */
-function firstLines(
-  from: Readable,
-  ended: Promise<ProcessEnd>,
-): Promise<{ readonly pid: number | undefined; readonly stdout: Readable }> {
+function firstLines(from: Readable): Promise<{ readonly pid: number | undefined; readonly stdout: Readable }> {
   const stdout = new PassThrough();
   return new Promise((resolve) => {
     let held = "";
     const pass = (pid: number | undefined, rest: string): void => {
       from.off("data", look);
+      from.off("end", end);
       if (rest !== "") stdout.write(Buffer.from(rest, "latin1"));
-      from.pipe(stdout);
+      if (from.readableEnded) stdout.end();
+      else from.pipe(stdout);
       resolve({ pid, stdout });
     };
     const look = (chunk: Buffer): void => {
       held += chunk.toString("latin1");
       const at = held.indexOf(STARTED);
-      const end = at < 0 ? -1 : held.indexOf("\n", at);
-      if (end >= 0) pass(Number(held.slice(at + STARTED.length, end)), held.slice(0, at) + held.slice(end + 1));
+      const close = at < 0 ? -1 : held.indexOf("\n", at);
+      if (close >= 0) pass(Number(held.slice(at + STARTED.length, close)), held.slice(0, at) + held.slice(close + 1));
       else if (held.length > MAX_LINE && at < 0) pass(undefined, held);
     };
+    const end = (): void => pass(undefined, held);
     from.on("data", look);
-    ended.then(() => pass(undefined, held));
+    from.once("end", end);
   });
 }
 

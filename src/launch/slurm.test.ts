@@ -1,0 +1,134 @@
+// A real Slurm of two nodes, and real mpirun and mpiexec, where they are installed.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type SlurmCluster, startSlurm, whyNoSlurm, whyNot } from "../../test/slurm.ts";
+import { Child } from "../cli/testing.ts";
+import { flotilla } from "./programs.ts";
+import { LaunchPlace } from "./testing.ts";
+
+const place = new LaunchPlace();
+afterAll(() => place.dispose());
+
+const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+const met = (text: string): string[] =>
+  lines(text)
+    .filter((line) => line.includes("met "))
+    .sort();
+const all = "met address-0 address-1 address-2 attempt 0";
+
+const noSlurm = whyNoSlurm();
+describe.skipIf(noSlurm !== undefined)(`under Slurm${noSlurm === undefined ? "" : ` (${noSlurm})`}`, () => {
+  let cluster: SlurmCluster;
+  beforeAll(async () => {
+    cluster = await startSlurm(2);
+  });
+  afterAll(() => cluster?.stop());
+
+  const launch = (...args: string[]): Child => place.startWith({ ...place.env, ...cluster.env }, "launch", ...args);
+  /** A program with its arguments, in the environment of the cluster. */
+  const run = (program: string, ...args: string[]): Child =>
+    new Child(args, place.path, { program, env: { ...place.env, ...cluster.env } });
+
+  it("srun of a script makes every task a worker, on both nodes, by keys of their own", async () => {
+    const { code, stdout } = await run("srun", "-N2", "-n3", process.execPath, "worker.ts", "meet").outcome;
+    expect(met(stdout)).toEqual([all, all, all]);
+    expect(code).toBe(0);
+  });
+
+  it("srun of the command gives every task its role, and its code to all", async () => {
+    const tasks = ["srun", "-N2", "-n3", process.execPath, flotilla, "launch", "--workers", "3", "worker.ts"] as const;
+    const { code, stdout } = await run(...tasks, "meet").outcome;
+    expect(met(stdout)).toEqual([0, 1, 2].map((rank) => `W${rank} | ${all}`));
+    expect(code).toBe(0);
+    const failed = await run(...tasks, "fail", "9").outcome;
+    expect(failed.stderr).toMatch(/^flotilla: worker 1 .* ended with code 9 .*; its last lines:\n {2}cannot go on$/m);
+    expect(failed.code).toBe(9);
+  });
+
+  it("refuses another number of tasks than processes", async () => {
+    const { code, stderr } = await run(
+      "srun",
+      "-n2",
+      process.execPath,
+      flotilla,
+      "launch",
+      "--servers=1",
+      "--workers=3",
+      "worker.ts",
+    ).outcome;
+    expect(stderr).toContain("Slurm has started 2 tasks, but 1 servers and 3 workers are 4; make them equal");
+    expect(code).toBe(2);
+  });
+
+  it("starts a worker again in its task", async () => {
+    const args = ["launch", "--workers", "2", "--restart", "1", "worker.ts", "fail-first"];
+    const { code, stdout } = await run("srun", "-N2", "-n2", process.execPath, flotilla, ...args).outcome;
+    expect(lines(stdout).sort()).toEqual(["W0 | attempt 1", "W1 | attempt 1"]);
+    expect(code).toBe(0);
+  });
+
+  it("submits a job from outside, and shows its output and its end", async () => {
+    const args = ["--slurm", "--nodes", "2", "--workers", "3", "worker.ts", "meet"];
+    const { code, stdout, stderr } = await launch(...args).outcome;
+    expect(met(stdout)).toEqual([0, 1, 2].map((rank) => `W${rank} | ${all}`));
+    expect(stderr).toMatch(/^flotilla: job worker-\w+ is Slurm job \d+; its output is in .*output\.txt$/m);
+    expect(stderr).toMatch(/^flotilla: job \d+ is completed$/m);
+    expect(code).toBe(0);
+  });
+
+  it("gives the code of a job that failed, and says what Slurm refuses", async () => {
+    const { code } = await launch("--slurm", "--workers", "2", "worker.ts", "fail", "9").outcome;
+    expect(code).toBe(9);
+    const refused = await launch("--slurm", "--partition", "none", "worker.ts", "show").outcome;
+    expect(refused.stderr).toMatch(/^error: sbatch refused .*invalid partition/im);
+    expect(refused.code).toBe(2);
+  });
+
+  it("ends a submitted job in order by Ctrl-C", async () => {
+    const child = launch("--slurm", "--nodes", "2", "--workers", "2", "worker.ts", "wait");
+    await child.until(() => child.stdout.match(/ready \d+/g)?.length === 2);
+    child.process.kill("SIGINT");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(stdout.match(/saved after SIGINT/g)).toHaveLength(2);
+    expect(stderr).toMatch(/SIGINT: ending job \d+, once more cancels it/);
+    expect(code).toBe(130);
+  });
+
+  it("cancels a job that waits", async () => {
+    const child = launch("--slurm", "--workers", "2", "--sbatch=--begin=now+1hour", "worker.ts", "show");
+    await child.until(() => child.stderr.includes("is pending"));
+    child.process.kill("SIGTERM");
+    const { code, stderr } = await child.outcome;
+    expect(stderr).toMatch(/SIGTERM: cancelling job \d+/);
+    expect(code).toBe(143);
+  });
+
+  it("uses an allocation that it is in", async () => {
+    const args = ["launch", "--slurm", "--workers", "3", "worker.ts", "meet"];
+    const { code, stdout } = await run("salloc", "-Q", "-N2", "-n3", process.execPath, flotilla, ...args).outcome;
+    expect(met(stdout)).toEqual([0, 1, 2].map((rank) => `W${rank} | ${all}`));
+    expect(code).toBe(0);
+  });
+});
+
+const mpirun = [
+  ...["--allow-run-as-root", "--oversubscribe"],
+  ...["--mca", "oob_tcp_if_include", "lo", "--mca", "btl_tcp_if_include", "lo", "-n", "3"],
+];
+describe.for([
+  // It gives its tasks a terminal.
+  ["mpirun", mpirun, { NO_COLOR: "1" }],
+  ["mpiexec.hydra", ["-n", "3"], { FLOTILLA_JOB: `hydra-${process.pid}` }],
+] as const)("under %s", ([program, options, env]) => {
+  const reason = whyNot(program);
+  it.skipIf(reason !== undefined)(
+    `gives every task its place${reason === undefined ? "" : ` (${reason})`}`,
+    async () => {
+      const run = (...args: string[]): Child =>
+        new Child([...options, process.execPath, ...args], place.path, { program, env: { ...place.env, ...env } });
+      expect(met((await run("worker.ts", "meet").outcome).stdout)).toEqual([all, all, all]);
+      const { code, stdout } = await run(flotilla, "launch", "--workers", "3", "worker.ts", "meet").outcome;
+      expect(met(stdout)).toEqual([0, 1, 2].map((rank) => `W${rank} | ${all}`));
+      expect(code).toBe(0);
+    },
+  );
+});
