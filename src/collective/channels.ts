@@ -1,7 +1,6 @@
 // The transport over a window of shared memory: between threads of a process, between processes that map the same pages,
 // and between a communication thread and the thread that owns its encrypted connections. What differs is how one wakes
 // another (`Signal`).
-import { availableParallelism } from "node:os";
 import type { Heap } from "../memory/index.ts";
 import { NOTE_BYTES } from "./agreement.ts";
 import { causeOf, PeerError, StallError } from "./errors.ts";
@@ -15,6 +14,8 @@ export interface Signal {
   /** Returns when word `index` no longer has this value, when it was notified, or after `ms`. */
   wait(index: number, value: number, ms: number): void;
   notify(index: number): void;
+  /** Lets another thread have this core, if one wants it. */
+  yield(): void;
 }
 
 export interface ChannelOptions {
@@ -39,9 +40,13 @@ export interface ChannelOptions {
 const OUTSIDE = -1;
 /** A waiting rank looks for failures this often. */
 const CHECK_MS = 100;
-/** Looks at a word before sleeping: about ten microseconds, where every rank has a core. */
-const SPINS = 1000;
-const SPINS_CROWDED = 20;
+/**
+ * How long a rank looks before it sleeps. Waking takes the system 50 to 100 µs; who slept less than a message takes makes
+ * the next one sleep too, and then a few bytes take as long as 256 KiB. Looking is polite: it offers its core to others.
+ */
+const SPIN_MS = 0.1;
+/** Looks between two offers and looks at the clock. */
+const SPINS = 32;
 
 export class ChannelTransport implements Transport {
   readonly name: string;
@@ -58,7 +63,6 @@ export class ChannelTransport implements Transport {
   readonly #options: ChannelOptions;
   readonly #kernels: Reduction;
   readonly #queues: readonly SendQueue[];
-  readonly #spins: number;
   /** Addresses of all ranks' buffers, where they can be read. */
   #table = 0;
   #closed = false;
@@ -80,7 +84,6 @@ export class ChannelTransport implements Transport {
     this.#queues = Array.from({ length: size }, () => new SendQueue());
     if (options.readable !== undefined) this.shared = this.#sharedMemory(options.readable);
     if (options.buffer !== undefined) this.buffer = options.buffer;
-    this.#spins = size <= availableParallelism() ? SPINS : SPINS_CROWDED;
   }
 
   send(peer: number, address: number, bytes: number): void {
@@ -217,15 +220,20 @@ export class ChannelTransport implements Transport {
   #waitUntil(peer: number, ready: () => boolean): void {
     const words = this.#words;
     const control = controlAt(this.rank) / 4;
-    let deadline = performance.now() + this.#stallMs;
-    for (let spin = 0; ; spin++) {
+    let started = performance.now();
+    for (let spin = 1; ; spin++) {
       const bell = Atomics.load(words, control + Control.doorbell);
       if (this.#progress()) {
-        spin = 0;
-        deadline = performance.now() + this.#stallMs;
+        started = performance.now();
       }
       if (ready()) return;
-      if (spin < this.#spins) continue;
+      if (spin < SPINS) continue;
+      const waited = performance.now() - started;
+      if (waited < SPIN_MS) {
+        this.#signal.yield();
+        spin = 1;
+        continue;
+      }
       try {
         this.#throwIfFailed(peer);
       } catch (error) {
@@ -233,7 +241,7 @@ export class ChannelTransport implements Transport {
         if (ready()) return;
         throw error;
       }
-      if (performance.now() > deadline) {
+      if (waited > this.#stallMs) {
         throw new StallError(peer, `nothing came from rank ${peer} for ${this.#stallMs / 1000} s`);
       }
       Atomics.store(words, control + Control.sleeping, 1);

@@ -1,6 +1,7 @@
 // The transport between threads of one process: a window in the heap that they share, and their buffers read directly.
 import type { Heap } from "../memory/index.ts";
-import { announce, ChannelTransport, type Signal } from "./channels.ts";
+import { announce, ChannelTransport } from "./channels.ts";
+import { atomicSignal } from "./signal.ts";
 import type { Transport } from "./transport.ts";
 import { Control, controlAt, State, windowBytes } from "./window.ts";
 
@@ -41,10 +42,7 @@ export interface ThreadOptions {
 
 export function threadTransport({ heap, group, rank, ...options }: ThreadOptions): Transport {
   const words = heap.i32(group.window, windowBytes(group.size) / 4);
-  const signal: Signal = {
-    wait: (index, value, ms) => void Atomics.wait(words, index, value, ms),
-    notify: (index) => void Atomics.notify(words, index),
-  };
+  const signal = atomicSignal(words);
   const readable = { bases: new Array<number>(group.size).fill(0), bytes: heap.capacity };
   return new ChannelTransport({ name: "threads", rank, heap, signal, readable, ...group, ...options });
 }

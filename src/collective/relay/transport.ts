@@ -3,7 +3,8 @@
 import { Worker } from "node:worker_threads";
 import { type Heap, moduleUrl } from "../../memory/index.ts";
 import type { KeysOption } from "../../net/index.ts";
-import { ChannelTransport, type Signal } from "../channels.ts";
+import { ChannelTransport } from "../channels.ts";
+import { atomicSignal } from "../signal.ts";
 import type { Transport } from "../transport.ts";
 import { windowBytes } from "../window.ts";
 import type { RelayTask } from "./relay-thread.ts";
@@ -58,10 +59,7 @@ export function relayTransport(options: RelayOptions): Transport {
     }
   }
   const words = heap.i32(window, windowBytes(size) / 4);
-  const signal: Signal = {
-    wait: (index, value, ms) => void Atomics.wait(words, index, value, ms),
-    notify: (index) => void Atomics.notify(words, index),
-  };
+  const signal = atomicSignal(words);
   return new ChannelTransport({
     ...{ name, rank, size, heap, window, signal },
     ...(stallMs === undefined ? {} : { stallMs }),

@@ -46,6 +46,7 @@ export interface Libc {
   mapPrivate(address: number, bytes: number): boolean;
   futexWait(address: number, value: number, ms: number): void;
   futexWake(address: number): void;
+  yield(): void;
   /** Where a buffer lies in the process. */
   addressOf(bytes: Uint8Array): number;
 }
@@ -85,6 +86,7 @@ function load(): Libc {
   );
   const allocate = bind("int posix_fallocate(int fd, int64_t offset, int64_t bytes)");
   const wait = bind("long syscall(long number, uintptr_t address, int operation, int value, void *timeout)");
+  const yieldCore = bind("int sched_yield()");
   const names = new Map(Object.entries(ffi.os.errno).map(([name, value]) => [value as number, name]));
   const timeout = new BigInt64Array(2);
   const integer = new Int32Array(1);
@@ -123,6 +125,7 @@ function load(): Libc {
       timeout[1] = BigInt(Math.floor((ms % 1000) * 1e6));
       wait(futex, address, FUTEX_WAIT, value, timeout);
     },
+    yield: () => void yieldCore(),
     futexWake: (address) => void wait(futex, address, FUTEX_WAKE, 2 ** 31 - 1, null),
     addressOf: (bytes) => Number(ffi.address(bytes)),
   };

@@ -51,6 +51,7 @@ export function sharedTransport({ mesh, heap, stallMs, bufferBytes = 0 }: Shared
   const signal: Signal = {
     wait: (index, value, ms) => c.futexWait(words + 4 * index, value, ms),
     notify: (index) => c.futexWake(words + 4 * index),
+    yield: c.yield,
   };
   const buffers = Array.from({ length: size }, (_, peer) => window + windowBytes(size) + peer * own);
   const readable = { bases: buffers, bytes: own };
