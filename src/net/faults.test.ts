@@ -175,7 +175,7 @@ describe("peers that fall silent", () => {
       onDisconnect: (error) => lost.push(error),
     });
     const before = client.traffic;
-    await until(() => client.traffic.received > before.received + 36 * 40);
+    await until(() => client.traffic.received > before.received + 40 * 40);
     await client.call("ping");
     expect(lost).toEqual([]);
   });

@@ -1,15 +1,16 @@
-// Frames: what travels over a connection. A header of 36 bytes, little endian, then a body.
+// Frames: what travels over a connection. A header of 40 bytes, little endian, a body, zeros up to a multiple of 8.
 //
 //   0 u32 magic "FLOT"        8 u64 sequence          24 u32 bytes of the body
 //   4 u8  version            16 u32 milliseconds left  28 u32 CRC-32 of the body
-//   5 u8  kind               20 u32 settled            32 u32 CRC-32 of the header up to here
-//   6 u16 method
+//   5 u8  kind               20 u32 settled            32 u32 zero
+//   6 u16 method                                       36 u32 CRC-32 of the header up to here
 //
-// The header has a checksum of its own, so that no byte is awaited or allocated on the word of a damaged length.
+// So bodies start at multiples of 8 in the stream, and mostly in what is read from it: these need no copy. The header has a checksum of its own, so that no byte is awaited or allocated on the word of a damaged length.
 import { crc32 } from "node:zlib";
 import { ConnectionError } from "./error.ts";
 
-export const HEADER_BYTES = 36;
+export const HEADER_BYTES = 40;
+const CHECKED_BYTES = 36;
 export const FRAME_VERSION = 1;
 /** "FLOT" as a little-endian number. */
 const MAGIC = 0x544f4c46;
@@ -59,8 +60,12 @@ export function writeHeader(into: Buffer, at: number, fields: FrameFields, bodyL
   into.writeUInt32LE(Math.min(MAX_U32, fields.settled), at + 20);
   into.writeUInt32LE(bodyLength, at + 24);
   into.writeUInt32LE(bodyCrc, at + 28);
-  into.writeUInt32LE(crc32(into.subarray(at, at + 32)), at + 32);
+  into.writeUInt32LE(0, at + 32);
+  into.writeUInt32LE(crc32(into.subarray(at, at + CHECKED_BYTES)), at + CHECKED_BYTES);
 }
+
+/** How many zeros follow a body. */
+export const paddingOf = (length: number): number => -length & 7;
 
 /** A received frame. The object is used again for the next one; the body is the receiver's. */
 export interface Frame extends FrameFields {
@@ -76,9 +81,14 @@ export interface DecoderOptions {
   readonly place?: (frame: FrameFields, bytes: number) => Uint8Array | undefined;
 }
 
-const POOL_BYTES = 1 << 17;
+const POOL_BYTES = 1 << 16;
 const POOLED_BYTES = 1 << 13;
+/** Smaller bodies are always copied: one that is kept would hold all that was read with it. */
+const VIEWED_BYTES = 1 << 8;
 const empty = new Uint8Array(0);
+
+/** Not cleared: bodies are written over all of what they take. */
+const newPool = (): ArrayBuffer => Buffer.allocUnsafeSlow(POOL_BYTES).buffer;
 
 /**
  * Turns a stream of bytes into frames. Holds at most one header and one body. Bodies are copied to where they start at a
@@ -100,11 +110,14 @@ export class FrameDecoder {
   #length = 0;
   #crc = 0;
   #bodyFilled = 0;
+  #paddingLeft = 0;
+  /** The body lies in what was read and needs no copy. */
+  #viewed = false;
   /** Undefined between frames and while a body waits to be admitted. */
   #body: Uint8Array | undefined;
   #paused = false;
   #rest: Buffer[] = [];
-  #pool = new ArrayBuffer(POOL_BYTES);
+  #pool = newPool();
   #pooled = 0;
 
   constructor(options: DecoderOptions) {
@@ -166,10 +179,13 @@ export class FrameDecoder {
           this.#paused = true;
           break;
         }
-        this.#body = this.#options.place?.(this.#frame, this.#length) ?? this.#allocate(this.#length);
+        this.#body =
+          this.#options.place?.(this.#frame, this.#length) ?? this.#view(chunk, at) ?? this.#allocate(this.#length);
       }
       at += this.#fill(chunk, at);
-      if (this.#bodyFilled === this.#length) this.#finish();
+      if (this.#bodyFilled < this.#length) break;
+      at += this.#skipPadding(chunk, at);
+      if (this.#paddingLeft === 0) this.#finish();
     }
     if (at >= chunk.length) return;
     const rest = chunk.subarray(at);
@@ -186,7 +202,7 @@ export class FrameDecoder {
         `speaks version ${version} of the frames, this process version ${FRAME_VERSION}; run the same flotilla on both sides`,
       );
     }
-    if (header.readUInt32LE(32) !== crc32(header.subarray(0, 32))) {
+    if (header.readUInt32LE(CHECKED_BYTES) !== crc32(header.subarray(0, CHECKED_BYTES))) {
       throw new ConnectionError("sent a frame whose header does not match its checksum");
     }
     const kind = header[5]!;
@@ -205,15 +221,26 @@ export class FrameDecoder {
     frame.settled = header.readUInt32LE(20);
     this.#length = length;
     this.#bodyFilled = 0;
+    this.#paddingLeft = paddingOf(length);
+    this.#viewed = false;
     this.#crc = 0;
   }
 
   #fill(chunk: Buffer, at: number): number {
     const taken = Math.min(this.#length - this.#bodyFilled, chunk.length - at);
     if (taken === 0) return 0;
-    chunk.copy(this.#body!, this.#bodyFilled, at, at + taken);
+    if (!this.#viewed) chunk.copy(this.#body!, this.#bodyFilled, at, at + taken);
     this.#crc = crc32(chunk.subarray(at, at + taken), this.#crc);
     this.#bodyFilled += taken;
+    return taken;
+  }
+
+  #skipPadding(chunk: Buffer, at: number): number {
+    const taken = Math.min(this.#paddingLeft, chunk.length - at);
+    for (let i = at; i < at + taken; i++) {
+      if (chunk[i] !== 0) throw new ConnectionError("sent a frame that is not followed by zeros");
+    }
+    this.#paddingLeft -= taken;
     return taken;
   }
 
@@ -229,11 +256,19 @@ export class FrameDecoder {
     frame.body = empty;
   }
 
+  /** The body where it was read, if it is there whole and at a multiple of 8. */
+  #view({ buffer, byteOffset, length }: Buffer, at: number): Uint8Array | undefined {
+    const whole = this.#length >= VIEWED_BYTES && length - at >= this.#length;
+    if (!whole || ((byteOffset + at) & 7) !== 0) return undefined;
+    this.#viewed = true;
+    return new Uint8Array(buffer, byteOffset + at, this.#length);
+  }
+
   #allocate(length: number): Uint8Array {
     if (length === 0) return empty;
     if (length > POOLED_BYTES) return new Uint8Array(length);
     if (this.#pooled + length > POOL_BYTES) {
-      this.#pool = new ArrayBuffer(POOL_BYTES);
+      this.#pool = newPool();
       this.#pooled = 0;
     }
     const body = new Uint8Array(this.#pool, this.#pooled, length);

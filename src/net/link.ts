@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { crc32 } from "node:zlib";
 import { ConnectionError, isIdentityError } from "./error.ts";
 import type { FaultSource } from "./faults.ts";
-import { type Frame, FrameDecoder, type FrameFields, HEADER_BYTES, kinds, writeHeader } from "./frame.ts";
+import { type Frame, FrameDecoder, type FrameFields, HEADER_BYTES, kinds, paddingOf, writeHeader } from "./frame.ts";
 
 export interface LinkSettings {
   readonly maxFrameBytes: number;
@@ -24,9 +24,14 @@ export interface LinkSettings {
 /** Bodies up to here are copied behind their header, to go to the system in one piece with their neighbours. */
 const COPIED_BYTES = 1 << 13;
 const BATCH_BYTES = 1 << 16;
+const SPARE_BATCHES = 4;
+/** So much may wait for the system before no more frames are written: enough to keep a socket busy while this side wakes up. */
+const CONGESTED_BYTES = 1 << 20;
 /** A frame that takes longer than this must come at the least rate: its body holds memory. */
 const SLOW_MS = 60_000;
 const SLOWEST_BYTES_PER_MS = 10;
+
+const zeros = Buffer.alloc(8);
 
 interface Late {
   readonly due: number;
@@ -39,6 +44,9 @@ export class Link {
   readonly #settings: LinkSettings;
   readonly #decoder: FrameDecoder;
   #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  /** Full batches that the system may still read from, and free ones. */
+  readonly #retired: Buffer<ArrayBuffer>[] = [];
+  readonly #spare: Buffer<ArrayBuffer>[] = [];
   /** The batch holds what goes with the next write from `#from` to `#fill`. */
   #from = 0;
   #fill = 0;
@@ -77,7 +85,7 @@ export class Link {
 
   /** Whether more is written than the system takes at once: hold the next frames back until `onDrain`. */
   get congested(): boolean {
-    return this.#socket.writableNeedDrain;
+    return this.#socket.writableNeedDrain && this.#socket.writableLength > CONGESTED_BYTES;
   }
 
   /** Why the peer said that it would end the connection, if it did. */
@@ -213,9 +221,10 @@ export class Link {
       length += part.byteLength;
       crc = crc32(part, crc);
     }
-    this.bytesSent += HEADER_BYTES + length;
+    const padding = paddingOf(length);
+    this.bytesSent += HEADER_BYTES + length + padding;
     const copied = length <= COPIED_BYTES;
-    this.#reserve(HEADER_BYTES + (copied ? length : 0));
+    this.#reserve(HEADER_BYTES + (copied ? length + padding : 0));
     writeHeader(this.#batch, this.#fill, fields, length, crc);
     this.#fill += HEADER_BYTES;
     if (copied) {
@@ -223,6 +232,8 @@ export class Link {
         this.#batch.set(part, this.#fill);
         this.#fill += part.byteLength;
       }
+      this.#batch.fill(0, this.#fill, this.#fill + padding);
+      this.#fill += padding;
       if (this.#flushing) return;
       this.#flushing = true;
       process.nextTick(() => this.#flush());
@@ -231,6 +242,7 @@ export class Link {
     this.#socket.cork();
     this.#writeBatch();
     for (const part of parts) if (part.byteLength > 0) this.#socket.write(part);
+    if (padding > 0) this.#socket.write(zeros.subarray(0, padding));
     this.#socket.uncork();
     this.#reuse();
   }
@@ -240,7 +252,8 @@ export class Link {
     this.#writeBatch();
     this.#reuse();
     if (this.#fill + bytes <= BATCH_BYTES) return;
-    this.#batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    this.#retired.push(this.#batch);
+    this.#batch = this.#spare.pop() ?? Buffer.allocUnsafeSlow(BATCH_BYTES);
     this.#from = 0;
     this.#fill = 0;
   }
@@ -262,6 +275,8 @@ export class Link {
     if (this.#socket.writableLength > 0) return;
     this.#from = 0;
     this.#fill = 0;
+    while (this.#retired.length > 0 && this.#spare.length < SPARE_BATCHES) this.#spare.push(this.#retired.pop()!);
+    this.#retired.length = 0;
   }
 
   #sendLate(faults: FaultSource, fields: FrameFields, parts: readonly Uint8Array[]): void {

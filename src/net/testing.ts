@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { parseAddress } from "./address.ts";
 import { type ClientOptions, RpcClient } from "./client.ts";
-import { FRAME_VERSION, type FrameFields, HEADER_BYTES, kinds, writeHeader } from "./frame.ts";
+import { FRAME_VERSION, type FrameFields, HEADER_BYTES, kinds, paddingOf, writeHeader } from "./frame.ts";
 import { makeKeys } from "./keys.ts";
 import { none } from "./link.ts";
 import { encodeHello } from "./messages.ts";
@@ -79,7 +79,7 @@ export function frameBytes(
   body: Uint8Array = new Uint8Array(0),
   claimedLength = body.byteLength,
 ): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES + body.byteLength);
+  const bytes = Buffer.alloc(HEADER_BYTES + body.byteLength + paddingOf(body.byteLength));
   writeHeader(bytes, 0, { ...none, ...fields }, claimedLength, crc32(body));
   bytes.set(body, HEADER_BYTES);
   return bytes;
@@ -92,7 +92,7 @@ export const helloBytes = (client: bigint): Buffer =>
 export function ofOtherVersion(frame: Buffer): Buffer {
   const changed = Buffer.from(frame);
   changed[4] = FRAME_VERSION + 1;
-  changed.writeUInt32LE(crc32(changed.subarray(0, 32)), 32);
+  changed.writeUInt32LE(crc32(changed.subarray(0, 36)), 36);
   return changed;
 }
 
