@@ -2,7 +2,8 @@
 // the disk, waits in a promise; the state itself changes at once.
 import { randomBytes } from "node:crypto";
 import type { Heap } from "../memory/index.ts";
-import { type CallContext, type Handlers, RpcError } from "../net/index.ts";
+import type { CallContext, Handlers } from "../net/index.ts";
+import { applyCall, denseReply, stepsReply } from "./apply.ts";
 import { joinParts, malformed } from "./body.ts";
 import { decodePull, decodePush, type PullView } from "./messages.ts";
 import {
@@ -12,14 +13,12 @@ import {
   type PartitionClient,
   type PartitionStatistics,
   type PsMethod,
-  parse,
 } from "./requests.ts";
-import { decodeChanges, decodeRows } from "./row-messages.ts";
+import { decodeChanges } from "./row-messages.ts";
 import { loadPartition, savePartition } from "./saved-partition.ts";
 import { Scans } from "./scans.ts";
 import { PartitionState, type PushEntry, type StateOptions } from "./state.ts";
 import { SyncStep, type WaitingPush } from "./sync-step.ts";
-import { shrink } from "./upkeep.ts";
 
 /** Who calls, and which of its calls this is. */
 export type Caller = Pick<CallContext, "client" | "sequence">;
@@ -74,7 +73,7 @@ export class Partition {
       case "changes":
         return this.#counted(this.state.changes(decodeChanges(body)));
       case "dense":
-        return [this.#denseColumn(decodeRequest("dense", body)).slice()].map(bytesOf);
+        return denseReply(this.state, decodeRequest("dense", body));
       case "scanRows":
         return this.#counted(this.#scans.rows(this.state.tables, decodeRequest("scanRows", body)));
       case "endScan":
@@ -101,7 +100,7 @@ export class Partition {
     const push = method === "push" || method === "pushPull";
     if (push && this.state.model?.mode === "sync") {
       this.state.pushTogether(calls.map(({ body }) => ({ view: decodePush(body), body })));
-      return method === "push" ? this.#steps() : [];
+      return method === "push" ? stepsReply(this.state) : [];
     }
     const replies = calls.map(({ body }) => this.#apply(push ? "push" : method, body));
     return method === "pushPull" ? [] : (replies[0] ?? []);
@@ -196,7 +195,7 @@ export class Partition {
     const own = body.subarray(0, view.bytes);
     const entry: PushEntry = { view, body: own };
     const answer = (): Reply => {
-      if (pull === undefined) return this.#steps();
+      if (pull === undefined) return stepsReply(this.state);
       this.#pulls++;
       return this.#counted(this.state.pull(pull.view, pull.body, this.#frozen !== undefined));
     };
@@ -224,70 +223,17 @@ export class Partition {
     for (const { resolve } of pushes) resolve();
   }
 
-  /** Changes that need nobody else. */
   #apply(method: PsMethod, body: Uint8Array): Reply {
-    const { state } = this;
-    switch (method) {
-      case "define":
-        return this.#define(body);
-      case "push":
-        state.push({ view: decodePush(body), body });
-        return this.#steps();
-      case "initialise":
-        state.initialise({ view: decodePush(body), body });
-        return [];
-      case "putDense":
-        return this.#putDense(body);
-      case "putRows": {
-        const { partitions } = state.expectModel();
-        this.#scans.put(state.tables, decodeRows(body), { partition: state.partition, partitions });
-        state.enforceLimit();
-        return [];
-      }
-      case "setSteps":
-        state.steps = decodeRequest("setSteps", body).steps;
-        return [];
-      case "scan":
-        return encodeJson(this.#scans.begin(state.tables, decodeRequest("scan", body)));
-      case "shrink": {
-        state.expectModel();
-        const dropped = state.tables.reduce((sum, table) => sum + shrink(state.heap, state.scratch, table), 0);
-        return encodeJson({ dropped, rows: state.tables.reduce((sum, table) => sum + table.rows, 0) });
-      }
-      default:
-        throw new RpcError("unknown method", `a partition has no method "${method}" that changes it`);
-    }
+    const reply = applyCall(this.state, this.#scans, method, body);
+    if (method === "define") this.#awaitWorkers();
+    return reply;
   }
 
-  #define(body: Uint8Array): Reply {
-    const { state } = this;
-    state.define(parse("define", body));
-    const { mode, workers } = state.expectModel();
-    if (mode === "sync") {
-      this.#sync ??= new SyncStep(
-        Array.from({ length: workers }, (_, rank) => rank),
-        (pushes) => this.#step(pushes),
-      );
-    }
-    return encodeJson({ definition: state.definition, steps: state.steps });
-  }
-
-  #denseColumn({ dense, slot }: { dense: number; slot?: number | undefined }): Float32Array {
-    const column = this.state.dense.get(dense)?.column(slot);
-    if (column !== undefined) return column;
-    throw new RpcError("malformed", `no piece of parameter ${dense} with slot ${slot ?? "none"} is here`);
-  }
-
-  #putDense(body: Uint8Array): Reply {
-    const end = body.indexOf(0);
-    if (end < 0) throw malformed("putDense: there is no NUL behind the request");
-    const column = this.#denseColumn(decodeRequest("dense", body.subarray(0, end)));
-    const start = Math.ceil((end + 1) / 8) * 8;
-    if (body.byteLength - start !== column.byteLength) {
-      throw malformed(`putDense: ${body.byteLength - start} bytes of values for ${column.length} numbers`);
-    }
-    column.set(new Float32Array(body.buffer, body.byteOffset + start, column.length));
-    return [];
+  #awaitWorkers(): void {
+    const { mode, workers } = this.state.expectModel();
+    if (mode !== "sync") return;
+    const ranks = Array.from({ length: workers }, (_, rank) => rank);
+    this.#sync ??= new SyncStep(ranks, (pushes) => this.#step(pushes));
   }
 
   async #load(folder: string): Promise<Reply> {
@@ -302,11 +248,6 @@ export class Partition {
     return this.log.committed().then(() => reply);
   }
 
-  #steps(): Reply {
-    const reply = new BigUint64Array([BigInt(this.state.steps)]);
-    return [bytesOf(reply)];
-  }
-
   #counted(reply: Reply): Reply {
     for (const { byteLength } of reply) this.#bytesOut += byteLength;
     return reply;
@@ -314,4 +255,3 @@ export class Partition {
 }
 
 const callOf = ({ client, sequence }: Caller, body: Uint8Array): AppliedCall => ({ client, sequence, body });
-const bytesOf = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

@@ -180,7 +180,7 @@ export class RowStore {
       const n = each(this.#spanOf(slab), out);
       if (n !== undefined) this.table.remove(slab, out, n);
     }
-    for (const { span, numbers } of this.#onDisk(BATCH)) {
+    for (const { span, numbers } of this.#file?.stretches(BATCH) ?? []) {
       const dropped = each(span, out);
       const [records, recordBytes, , , n] = span;
       if (changes) this.#file!.rewrite(numbers, n, records);
@@ -194,7 +194,7 @@ export class RowStore {
   /** All rows in stretches, those on disk in copies of at most `rows`. Ends early where the caller does. */
   *spans(rows: number): Generator<Span> {
     for (const slab of this.table.slabs()) yield this.#spanOf(slab);
-    for (const { span } of this.#onDisk(rows)) yield span;
+    for (const { span } of this.#file?.stretches(rows) ?? []) yield span;
   }
 
   dispose(): void {
@@ -209,32 +209,6 @@ export class RowStore {
 
   #spanOf({ keys, rows, places }: TableSlab): Span {
     return [keys, 8, rows, this.table.layout.strideBytes, places];
-  }
-
-  /** The rows on disk, read in stretches. The memory is the heap's, since others use the scratch memory meanwhile. */
-  *#onDisk(rows: number): Generator<{ span: Span; numbers: number }> {
-    const file = this.#file;
-    if (file === undefined || file.count === 0) return;
-    const { recordBytes, count } = file;
-    const blocks: number[] = [];
-    const take = (bytes: number): number => {
-      blocks.push(this.#heap.alloc(bytes));
-      return blocks.at(-1)!;
-    };
-    try {
-      const all = take(4 * count);
-      file.list(all);
-      this.#heap.u32(all, count).sort();
-      const records = take(Math.min(rows, count) * recordBytes);
-      for (let first = 0; first < count; first += rows) {
-        const n = Math.min(rows, count - first);
-        const numbers = all + 4 * first;
-        file.read(numbers, n, records);
-        yield { span: [records, recordBytes, records + RECORD_HEADER, recordBytes, n], numbers };
-      }
-    } finally {
-      for (const block of blocks) this.#heap.free(block);
-    }
   }
 
   #count(rows: number, n: number): void {

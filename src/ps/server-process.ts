@@ -27,12 +27,14 @@ export async function runServer(world: World): Promise<number> {
   const threads: PartitionThread[] = [];
   const member = await Member.connect(world, { onLost: () => stop.resolve(0) });
   try {
+    // Workers know the addresses from before, if this process was started again.
+    const before = (await member.list()).find((other) => other.role === "server" && other.rank === rank)?.addresses;
     for (let i = 0; i < count; i++) {
       const partition = rank * count + i;
       const thread = await startThread(
         {
           partition,
-          address: listenAddress(world, `server-${rank}-partition-${partition}`),
+          address: listenAddress(world, `server-${rank}-partition-${partition}`, before?.[i]),
           ...(world.keys !== undefined && { keys: world.keys }),
           folder: join(folder, `partition-${partition}`),
         },

@@ -2,7 +2,7 @@
 // extension of memory, not a store: it is made anew at every start.
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import type { Heap } from "../memory/index.ts";
-import { type RecordsKernel, recordsKernel } from "./kernels.ts";
+import { type RecordsKernel, recordsKernel, type Span } from "./kernels.ts";
 
 type Transfer = (file: number, bytes: Uint8Array, offset: number, length: number, position: number) => number;
 
@@ -92,9 +92,25 @@ export class SlabFile {
     } else for (const record of this.#heap.u32(numbers, n)) if (record !== NONE) this.#free.push(record);
   }
 
-  /** The numbers of all records, in no order, to `numbers` u32 [count]. */
-  list(numbers: number): void {
-    this.#kernel.list(this.#map, this.#slots - 1, numbers);
+  /** All rows, read in stretches of at most `rows`, with the numbers of their records. */
+  *stretches(rows: number): Generator<{ span: Span; numbers: number }> {
+    const { recordBytes } = this;
+    const count = this.#count;
+    if (count === 0) return;
+    // Not scratch memory, which others use meanwhile.
+    const block = this.#heap.alloc(Math.min(rows, count) * recordBytes + 4 * count);
+    try {
+      const all = block + Math.min(rows, count) * recordBytes;
+      this.#kernel.list(this.#map, this.#slots - 1, all);
+      this.#heap.u32(all, count).sort();
+      for (let first = 0; first < count; first += rows) {
+        const n = Math.min(rows, count - first);
+        this.read(all + 4 * first, n, block);
+        yield { span: [block, recordBytes, block + RECORD_HEADER, recordBytes, n], numbers: all + 4 * first };
+      }
+    } finally {
+      this.#heap.free(block);
+    }
   }
 
   dispose(): void {

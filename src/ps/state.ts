@@ -1,35 +1,24 @@
 // What a partition holds, and how pulls and pushes of checked bodies act on it. Everything happens at once in one thread;
 // who waits for whom, and what is written to disk, is the business of partition.ts.
-import { join } from "node:path";
 import type { Heap } from "../memory/index.ts";
 import { RpcError } from "../net/index.ts";
-import { ChangeLog } from "./changes.ts";
-import { DensePart } from "./dense-part.ts";
+import type { DensePart } from "./dense-part.ts";
 import { type Converter, converterOf } from "./halves.ts";
+import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import { Merger, type Weighted } from "./merge.ts";
 import { type PullView, type PushView, type SparseSection, wireBytes } from "./messages.ts";
-import { type DensePiece, placeDense } from "./placement.ts";
 import { type Changes, encodeChangesReply } from "./row-messages.ts";
 import { Scratch } from "./scratch.ts";
 import { SectionReader } from "./sections.ts";
 import { definitionOf, parseModel, type ServedModel } from "./spec.ts";
-import { type SparseGradientBatch, TablePart } from "./table-part.ts";
+import type { SparseGradientBatch, TablePart } from "./table-part.ts";
 
-export interface StateOptions {
-  /** This partition's number. */
-  readonly partition: number;
-  /** A folder for rows that memory has no room for. Default: none, all rows stay in memory. */
-  readonly spillFolder?: string | undefined;
-}
+export type StateOptions = HoldingsOptions;
 
 /** The most bytes of a reply: that of one frame. */
 const MAX_REPLY_BYTES = 2 ** 28 - 1024;
 /** A push is refused when, beside its rows, less than this is free: indexes grow, too. */
 const LEAST_FREE_BYTES = 1 << 24;
-/** Of the heap, for rows and dense parameters: the rest is for indexes and requests. */
-const MEMORY_SHARE = 0.6;
-/** How far below the limit memory is brought at once. */
-const SPILL_TO = 0.9;
 
 /** A push and who made it. */
 export interface PushEntry {
@@ -43,9 +32,6 @@ export class PartitionState {
   readonly partition: number;
   model: ServedModel | undefined;
   definition = 0;
-  tables: readonly TablePart[] = [];
-  /** By the parameters' places in the model's list, where this partition has a piece. */
-  dense: ReadonlyMap<number, DensePart> = new Map();
   /** Optimizer steps done. */
   steps = 0;
   /** Pushes applied: what admission by chance draws by. */
@@ -53,10 +39,8 @@ export class PartitionState {
   readonly #options: StateOptions;
   readonly #converter: Converter;
   readonly #merger: Merger;
-  #maxBytes: number;
-  #spills = false;
+  readonly #holdings: Holdings;
   readonly #sections: SectionReader;
-  #changes: readonly ChangeLog[] = [];
 
   constructor(heap: Heap, options: StateOptions) {
     this.heap = heap;
@@ -65,8 +49,17 @@ export class PartitionState {
     this.scratch = new Scratch(heap);
     this.#converter = converterOf(heap);
     this.#merger = new Merger(heap, this.scratch);
+    this.#holdings = new Holdings(this.scratch);
     this.#sections = new SectionReader(heap, this.scratch, this.#converter, this);
-    this.#maxBytes = MEMORY_SHARE * heap.capacity;
+  }
+
+  get tables(): readonly TablePart[] {
+    return this.#holdings.tables;
+  }
+
+  /** By the parameters' places in the model's list, where this partition has a piece. */
+  get dense(): ReadonlyMap<number, DensePart> {
+    return this.#holdings.dense;
   }
 
   /** Serves a model. The same one again changes nothing. @throws RpcError `refused` for another or a wrong one */
@@ -85,33 +78,10 @@ export class PartitionState {
       if (definition === this.definition) return;
       throw new RpcError("refused", "the parameter server serves another model already; start new servers");
     }
-    const { spillFolder } = this.#options;
-    this.#spills = spillFolder !== undefined && model.storage.spill && model.mode !== "geo";
-    this.#maxBytes = model.storage.maxBytes ?? MEMORY_SHARE * this.heap.capacity;
     try {
-      this.tables = model.tables.map(
-        (served, i) =>
-          new TablePart(this.heap, this.scratch, served, {
-            mode: model.mode,
-            spillPath: this.#spills ? join(spillFolder!, `partition-${this.partition}-table-${i}`) : undefined,
-          }),
-      );
-      const own = placeDense(model).filter(({ partition }) => partition === this.partition);
-      this.dense = new Map(
-        own.map((piece: DensePiece) => [
-          piece.dense,
-          new DensePart(this.heap, model.dense[piece.dense]!, piece, model.mode),
-        ]),
-      );
+      this.#holdings.serve(this.heap, model, this.#options);
     } catch (cause) {
       throw new RpcError("refused", (cause as Error).message, { cause });
-    }
-    if (model.mode === "geo") {
-      this.#changes = this.tables.map((table) => {
-        const log = new ChangeLog(this.heap, this.scratch, table.primary!);
-        table.changed = (rows, keys, n, author) => log.mark(rows, keys, n, author);
-        return log;
-      });
     }
     this.model = model;
     this.definition = definition;
@@ -230,7 +200,7 @@ export class PartitionState {
       throw new RpcError("malformed", `changes: there is no table ${request.table} with fields ${fields}`);
     }
     try {
-      const found = this.#changes[request.table]!.since(request.position, request.worker, request.maxRows);
+      const found = this.#holdings.changes[request.table]!.since(request.position, request.worker, request.maxRows);
       const { keys, n, position, more } = found;
       const out = this.scratch.take(4 * n * width);
       table.pull({ fields, width, n, keys }, out, true);
@@ -253,37 +223,23 @@ export class PartitionState {
 
   /** Memory of rows and dense parameters. */
   get bytes(): number {
-    let bytes = 0;
-    for (const table of this.tables) for (const store of table.stores) bytes += store.bytes;
-    for (const { bytes: own } of this.dense.values()) bytes += own;
-    return bytes;
+    return this.#holdings.bytes;
   }
 
-  /** Moves cold rows to disk when rows take more memory than they may. */
+  /** As that of what it holds. */
   enforceLimit(): void {
-    if (!this.#spills) return;
-    const stores = this.tables.flatMap((table) => table.stores);
-    const bytes = stores.reduce((sum, store) => sum + store.rowsBytes, 0);
-    if (bytes <= this.#maxBytes) return;
-    const share = (SPILL_TO * this.#maxBytes) / bytes;
-    try {
-      for (const store of stores) store.spill(share * store.rowsBytes);
-    } finally {
-      this.scratch.reset();
-    }
+    this.#holdings.enforceLimit();
   }
 
   dispose(): void {
-    for (const table of this.tables) table.dispose();
-    for (const part of this.dense.values()) part.dispose();
-    for (const log of this.#changes) log.dispose();
+    this.#holdings.dispose();
     this.scratch.dispose();
   }
 
   #check({ view }: PushEntry, base: number): void {
     const { mode } = this.expectModel(view.definition);
     const bytes = this.#sections.check(view.sections) + LEAST_FREE_BYTES;
-    if (!this.#spills && this.heap.capacity - this.heap.liveBytes < bytes) {
+    if (!this.#holdings.spills && this.heap.capacity - this.heap.liveBytes < bytes) {
       throw new RpcError(
         "full",
         `partition ${this.partition} is full: ${this.heap.liveBytes} of ${this.heap.capacity} bytes in use; use more servers or partitions, a spill folder, or stricter admission`,
