@@ -1,6 +1,5 @@
 // `flotilla launch`, `status` and `stop`: flags to options, and jobs as tables.
-import { existsSync } from "node:fs";
-import { formatDuration, type World, worldFromEnvironment } from "../cluster/index.ts";
+import { formatDuration, worldFromEnvironment } from "../cluster/index.ts";
 import {
   askStatus,
   findJob,
@@ -13,7 +12,6 @@ import {
   runningJobs,
   stopJob,
 } from "../launch/index.ts";
-import { moduleUrl } from "../memory/index.ts";
 import { type Cell, formatTable } from "../report/index.ts";
 import { UsageError } from "./usage.ts";
 
@@ -73,9 +71,7 @@ export async function stopCommand(job: string | undefined): Promise<number> {
 /** A server of the job: the body is the parameter server's. */
 export async function servePartitions(): Promise<number> {
   const world = worldFromEnvironment();
-  const entry = moduleUrl(import.meta.url, "../ps/server-process");
-  if (!existsSync(entry)) throw new UsageError("this build has no parameter server; launch with --servers 0");
-  const { runServer } = (await import(entry.href)) as { runServer: (world: World) => Promise<number> };
+  const { runServer } = await import("../ps/server-process.ts");
   return await runServer(world);
 }
 

@@ -107,10 +107,10 @@ async function start(
   host: Host | undefined,
   places: ReadonlyMap<Place, Host | undefined>,
 ): ReturnType<typeof startRemote> {
-  const workersHere = processesOn(host, "worker", places);
-  if (host === undefined) return startProcess(specOf(launch, world, workersHere), "pipe");
+  const sharing = processesOn(host, world.role, places);
+  if (host === undefined) return startProcess(specOf(launch, world, sharing), "pipe");
   const { keys, ...rest } = world;
-  const spec = specOf(launch, { ...rest, host: addressOf(host) }, workersHere);
+  const spec = specOf(launch, { ...rest, host: addressOf(host) }, sharing);
   const names = ["ca.pem", `${world.role}.pem`];
   const texts = await Promise.all(
     names.map(async (name) => [name, await readFile(join(keys!, name), "utf8")] as const),

@@ -147,12 +147,12 @@ function superviseOwn(
   const { role, rank, attempt } = world;
   return supervise({
     ...{ place: { role, rank }, attempt, control, log, graceMs: launch.graceMs },
-    start: (attempt) => startProcess(specOf(launch, { ...world, coordinator, attempt }, workersHere(launch)), "pipe"),
+    start: (attempt) => startProcess(specOf(launch, { ...world, coordinator, attempt }, tasksHere(world)), "pipe"),
   });
 }
 
-/** How many tasks the scheduler has put on this machine, of which the workers are the most. */
-function workersHere({ workers }: Launch, env: NodeJS.ProcessEnv = process.env): number {
+/** How many tasks the scheduler has put on this machine: at most so many are of the role. */
+function tasksHere({ role, workers, servers }: World, env: NodeJS.ProcessEnv = process.env): number {
   const text = env.OMPI_COMM_WORLD_LOCAL_SIZE ?? env.MPI_LOCALNRANKS ?? env.SLURM_STEP_TASKS_PER_NODE;
-  return Math.min(workers, Math.max(1, Number.parseInt(text ?? "1", 10) || 1));
+  return Math.min(role === "worker" ? workers : servers, Math.max(1, Number.parseInt(text ?? "1", 10) || 1));
 }

@@ -15,8 +15,8 @@ export interface ProcessSpec {
   readonly cwd: string;
   /** Beside the variables of this process. */
   readonly env: Readonly<Record<string, string>>;
-  /** How many workers share the machine: each that is not told otherwise gets its part of the cores for threads. */
-  readonly workersHere: number;
+  /** How many processes of the role share the machine: each that is not told otherwise has its part of the cores as threads. */
+  readonly sharing: number;
 }
 
 export interface ProcessEnd {
@@ -48,9 +48,9 @@ const guard = moduleUrl(import.meta.url, "./guard").href;
  * the launcher has gone.
  */
 export function startProcess(spec: ProcessSpec, stdio: "pipe" | "inherit"): RunningProcess {
-  const { place, script, args, cwd, workersHere } = spec;
-  const threads = Math.max(1, Math.floor(availableParallelism() / workersHere));
-  const env = { ...process.env, ...(place.role === "worker" && { FLOTILLA_THREADS: String(threads) }), ...spec.env };
+  const { script, args, cwd, sharing } = spec;
+  const threads = Math.max(1, Math.floor(availableParallelism() / sharing));
+  const env = { ...process.env, FLOTILLA_THREADS: String(threads), ...spec.env };
   const child = spawn(process.execPath, ["--import", guard, script, ...args], {
     cwd,
     env: { ...env, FLOTILLA_GUARD_FD: "3" },

@@ -7,7 +7,7 @@ import type { ProcessSpec } from "./processes.ts";
 /** The command itself. */
 export const flotilla: string = fileURLToPath(new URL("../../bin/flotilla.js", import.meta.url));
 
-export function specOf(launch: Launch, world: World, workersHere: number): ProcessSpec {
+export function specOf(launch: Launch, world: World, sharing: number): ProcessSpec {
   const { role, rank } = world;
   const threads = role === "worker" ? launch.threads : launch.serverThreads;
   return {
@@ -17,6 +17,6 @@ export function specOf(launch: Launch, world: World, workersHere: number): Proce
       : { script: flotilla, args: ["serve-partitions"] }),
     cwd: launch.cwd,
     env: environmentOf({ ...world, ...(threads !== undefined && { threads }) }),
-    workersHere: Math.max(1, workersHere),
+    sharing: Math.max(1, sharing),
   };
 }

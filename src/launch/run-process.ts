@@ -16,7 +16,7 @@ const schema = z.object({
   args: z.array(z.string()),
   cwd: z.string(),
   env: texts,
-  workersHere: z.int().min(1),
+  sharing: z.int().min(1),
   keys: z.record(z.string().regex(/^[\w-]+\.pem$/), z.string()),
 });
 
