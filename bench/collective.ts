@@ -21,6 +21,7 @@ const MIB = 2 ** 20;
 const HOSTS = 4;
 const MBIT = 1e6 / 8;
 const PORT = 42_100;
+const SMALL_TIMES = 25;
 
 const reduce = (count: number, algorithm: TimedCall["algorithm"], times: number, groupSize?: number): TimedCall => ({
   collective: "all-reduce",
@@ -131,10 +132,15 @@ async function evenNetwork(quick: boolean): Promise<Part> {
   const mbit = 400;
   const count = quick ? MIB : 16 * MIB;
   const small = [256, 1024, 4096];
-  const many = quick ? 50 : 300;
+  // In turns, so that both meet the same noise.
+  const pairsOf = (elements: number): TimedCall[] => [
+    reduce(elements, "halving-doubling", SMALL_TIMES),
+    reduce(elements, "ring", SMALL_TIMES),
+  ];
+  const turns = quick ? 3 : 20;
   const calls = [
     reduce(count, "ring", quick ? 2 : 3),
-    ...small.flatMap((elements) => [reduce(elements, "halving-doubling", many), reduce(elements, "ring", many)]),
+    ...Array.from({ length: turns }, () => small.flatMap(pairsOf)).flat(),
   ];
   const [large, ...rest] = await withSlowNetwork({ hosts: HOSTS, rate: `${mbit}mbit` }, (hosts) =>
     between(hosts, calls),
@@ -142,10 +148,12 @@ async function evenNetwork(quick: boolean): Promise<Part> {
   const seconds = median(large!.seconds);
   const bound = (2 * 4 * count * (HOSTS - 1)) / HOSTS / (mbit * MBIT);
   const network = `${HOSTS} hosts at ${mbit} Mbit`;
-  const pairs = small.map((elements, i) => ({
+  const middle = (elements: number, algorithm: string): number =>
+    median(rest.flatMap(({ call, seconds: s }) => (call.count === elements && call.algorithm === algorithm ? s : [])));
+  const pairs = small.map((elements) => ({
     bytes: 4 * elements,
-    few: median(rest[2 * i]!.seconds),
-    ring: median(rest[2 * i + 1]!.seconds),
+    few: middle(elements, "halving-doubling"),
+    ring: middle(elements, "ring"),
   }));
   return {
     rows: [
