@@ -15,16 +15,19 @@ export const ALIAS: usize = 3;
 export const TOUCHED_INPUT: usize = 4;
 /** The same of output rows. */
 export const TOUCHED_OUTPUT: usize = 5;
-/** Scratch: words of a sentence, addresses of contexts and outputs, weights, gradients, a row of zeros, two more rows. */
+/** Scratch: words of a sentence, contexts and how often each is there, outputs and their weights, gradients, rows. */
 export const SENTENCE: usize = 6;
 export const CONTEXTS: usize = 7;
 export const OUTPUTS: usize = 8;
 export const WEIGHTS: usize = 9;
 export const GRADIENTS: usize = 10;
+/** A row of zeros, which fills up. */
 export const ZERO_ROW: usize = 11;
+/** Two more rows. */
 export const ROWS: usize = 12;
+export const COUNTS: usize = 13;
 
-const NUMBERS: usize = 13 * ADDRESS_BYTES;
+const NUMBERS: usize = 14 * ADDRESS_BYTES;
 export const WORDS: usize = 0;
 export const ROW_BYTES: usize = 4;
 export const WINDOW: usize = 8;
@@ -39,10 +42,10 @@ export const RANDOM: usize = 16;
 
 // @ts-ignore: decorator
 @inline export function number(control: usize, offset: usize): u32 {
-  return load<u32>(control + ((NUMBERS + 7) & ~7) + offset);
+  return load<u32>(control + NUMBERS + offset);
 }
 
 // @ts-ignore: decorator
 @inline export function randomState(control: usize): usize {
-  return control + ((NUMBERS + 7) & ~7) + RANDOM;
+  return control + NUMBERS + RANDOM;
 }

@@ -29,7 +29,8 @@ function randomStep(options: {
   const rows = (count: number): number[][] =>
     Array.from({ length: count }, () => Array.from({ length: dim }, () => number(2 / Math.sqrt(dim))));
   const weights = Array.from({ length: outputs }, () => Math.fround(0.01 + 0.05 * random()));
-  return { dim, contexts: rows(contexts), outputs: rows(outputs), weights, label };
+  const counts = Array.from({ length: contexts }, (_, c) => 1 + (c % 3));
+  return { dim, contexts: rows(contexts), counts, outputs: rows(outputs), weights, label };
 }
 
 function expectClose(actual: Updated, expected: Updated, dim: number): void {
@@ -134,18 +135,51 @@ test.each([5, 6, 10, 17])("%i negatives train in groups: a small text is learnt"
 });
 
 test("rows that no window meets stay as they are", () => {
-  const matrices = createMatrices(heap, Float64Array.of(5, 5, 5, 0), { dim: 4, subsample: 0, seed: 1, touched: true });
+  const dim = 8;
+  const matrices = createMatrices(heap, Float64Array.of(5, 5, 5, 0), { dim, subsample: 0, seed: 1, touched: true });
   const thread = new TrainingThread(heap, matrices, { window: 2, negative: 2, seed: 1 });
-  const before = heap.f32(matrices.input, 16).slice();
+  const row = (word: number): number[] => [...heap.f32(matrices.input + 4 * dim * word, dim)];
+  const before = [0, 1, 2, 3].map(row);
   const ids = heap.alloc(4 * 6);
   // One word alone makes no window; a word without a vector does not part its neighbours.
   heap.u32(ids, 6).set([0, 0xffffffff, 1, 0xfffffffe, 2, 0xfffffffd]);
-  thread.train(false, ids, 6, 0.1);
-  const after = heap.f32(matrices.input, 16);
-  expect([...after.subarray(0, 4)]).toEqual([...before.subarray(0, 4)]);
-  expect([...after.subarray(4, 8)]).not.toEqual([...before.subarray(4, 8)]);
-  expect([...after.subarray(12)]).toEqual([...before.subarray(12)]);
-  expect(heap.f32(matrices.output, 16).some((value) => value !== 0)).toBe(true);
+  // The first step only moves outputs, which are zero.
+  for (let step = 0; step < 2; step++) thread.train(false, ids, 6, 0.1);
+  const changed = before.map((values, word) => row(word).some((value, i) => value !== values[i]));
+  expect(changed).toEqual([false, true, true, false]);
+});
+
+test("a word that stands twice in a window moves as one that counts twice", () => {
+  // Two words: every window of the first is [1, 1] around 0, one step for outputs 0 and, if it is drawn, 1.
+  const matrices = createMatrices(heap, Float64Array.of(1, 1e9), { dim: 8, subsample: 0, seed: 1, touched: false });
+  const thread = new TrainingThread(heap, matrices, { window: 1, negative: 1, seed: 1 });
+  const [input, output] = [heap.f32(matrices.input, 16), heap.f32(matrices.output, 16)];
+  output.set(input.subarray(0, 8));
+  const rows = (matrix: Float32Array): number[][] => [0, 1].map((word) => [...matrix.subarray(8 * word, 8 * word + 8)]);
+  const [contexts, outputs] = [rows(input), rows(output)];
+  const ids = heap.alloc(4 * 3);
+  heap.u32(ids, 3).set([1, 0, 1]);
+  const step = (context: number, count: number, centre: number, negative: number | undefined): void => {
+    const others = negative === undefined || negative === centre ? [] : [negative];
+    const words = [centre, ...others];
+    const updated = skipGramReference({
+      dim: 8,
+      contexts: [contexts[context]!],
+      counts: [count],
+      outputs: words.map((word) => outputs[word]!),
+      weights: words.map(() => 0.5),
+      label: 1,
+    });
+    contexts[context] = [...updated.contexts[0]!];
+    for (const [i, word] of words.entries()) outputs[word] = [...updated.outputs[i]!];
+  };
+  // Word 1 is as good as always drawn.
+  step(0, 1, 1, 1);
+  step(1, 2, 0, 1);
+  step(0, 1, 1, 1);
+  thread.train(false, ids, 3, 0.5);
+  for (const [i, value] of contexts.flat().entries()) expect(input[i]).toBeCloseTo(value, 5);
+  for (const [i, value] of outputs.flat().entries()) expect(output[i]).toBeCloseTo(value, 5);
 });
 
 test("first vectors lie evenly in ±0.5 / dim and depend on the seed alone", () => {

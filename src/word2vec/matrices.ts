@@ -5,8 +5,8 @@ import { type Heap, instantiate } from "../memory/index.ts";
 export interface TrainKernel {
   skipGramStep(
     contexts: number,
+    counts: number,
     count: number,
-    zeroRow: number,
     outputs: number,
     weights: number,
     label: number,
@@ -37,8 +37,8 @@ export interface MatricesHandle {
   readonly touchedOutput: number;
 }
 
-/** Vectors are loaded four numbers at a time. */
-export const strideOf = (dim: number): number => Math.ceil(dim / 4) * 4;
+/** Kernels take eight numbers of a row at a time. */
+export const strideOf = (dim: number): number => Math.ceil(dim / 8) * 8;
 
 /** Power of the counts by which negatives are drawn, as in the paper. */
 const POWER = 0.75;
@@ -102,6 +102,9 @@ export function fillAlias(alias: Uint32Array, counts: Float64Array): void {
 /** Words of a sentence, as in the kernel. */
 const SENTENCE_WORDS = 1000;
 
+/** Addresses in a control block. */
+const ADDRESSES = 14;
+
 /** The kernel with a control block and scratch of one thread (control.as.ts). */
 export class TrainingThread {
   readonly #heap: Heap;
@@ -118,11 +121,13 @@ export class TrainingThread {
     const outputs = negative + 8;
     const contexts = 2 * window + 2;
     const sizes = [4 * (SENTENCE_WORDS + 2), addressBytes * contexts, addressBytes * outputs, 4 * outputs];
-    this.#blocks = [13 * addressBytes + 32, ...sizes, 24 * contexts, rowBytes, 2 * rowBytes].map((n) => heap.alloc(n));
+    this.#blocks = [13 * addressBytes + 32, ...sizes, 32 * contexts + 192, rowBytes, 2 * rowBytes].map((n) =>
+      heap.alloc(n),
+    );
     const [control, ...scratch] = this.#blocks;
     const { input, output, keep, alias, touchedInput, touchedOutput } = handle;
-    heap.addresses(control!, 13).set([input, output, keep, alias, touchedInput, touchedOutput, ...scratch]);
-    const numbers = heap.u32(control! + Math.ceil((13 * addressBytes) / 8) * 8, 6);
+    heap.addresses(control!, ADDRESSES).set([input, output, keep, alias, touchedInput, touchedOutput, ...scratch]);
+    const numbers = heap.u32(control! + ADDRESSES * addressBytes, 6);
     numbers.set([handle.words, rowBytes, window, negative, ...seedWords(seed)]);
   }
 

@@ -1,7 +1,7 @@
 // Tables of pairs of words, to find phrases by (word2phrase; Mikolov et al. 2013, arXiv 1310.4546, section 4).
 import type { Heap } from "../memory/index.ts";
 import { BLOCK_WORDS, type PairsResult } from "./protocol.ts";
-import { textKernel } from "./word-table.ts";
+import { phraseKernel } from "./word-table.ts";
 
 const SLOT_BYTES = 16;
 const FIRST_SLOTS = 4 * BLOCK_WORDS;
@@ -11,7 +11,7 @@ const roomOf = (mask: number, pairs: number): number => (mask + 1) / 2 - pairs;
 
 /** Counts the pairs of all blocks that `each` hands out. */
 export function countPairs(heap: Heap, each: (work: (ids: number) => void) => void): PairsResult {
-  const kernel = textKernel(heap);
+  const kernel = phraseKernel(heap);
   let table: PairsResult = { slots: heap.alloc(SLOT_BYTES * FIRST_SLOTS), mask: FIRST_SLOTS - 1, pairs: 0 };
   each((ids) => {
     table = withRoom(heap, table, BLOCK_WORDS);
@@ -26,7 +26,7 @@ export function countPairs(heap: Heap, each: (work: (ids: number) => void) => vo
 export function joinPairs(heap: Heap, a: PairsResult, b: PairsResult): PairsResult {
   const [small, large] = a.pairs < b.pairs ? [a, b] : [b, a];
   const { slots, mask, pairs } = withRoom(heap, large, small.pairs);
-  const added = textKernel(heap).mergePairs(slots, mask, small.slots, small.mask);
+  const added = phraseKernel(heap).mergePairs(slots, mask, small.slots, small.mask);
   heap.free(small.slots);
   return { slots, mask, pairs: pairs + added };
 }
@@ -36,7 +36,7 @@ function withRoom(heap: Heap, table: PairsResult, more: number): PairsResult {
   while (roomOf(mask, table.pairs) < more) mask = 2 * mask + 1;
   if (mask === table.mask) return table;
   const slots = heap.alloc(SLOT_BYTES * (mask + 1));
-  textKernel(heap).mergePairs(slots, mask, table.slots, table.mask);
+  phraseKernel(heap).mergePairs(slots, mask, table.slots, table.mask);
   heap.free(table.slots);
   return { slots, mask, pairs: table.pairs };
 }
@@ -48,7 +48,7 @@ export function phrasesOf(
   counts: Float64Array,
   options: { minCount: number; threshold: number },
 ): Uint32Array {
-  const kernel = textKernel(heap);
+  const kernel = phraseKernel(heap);
   const total = counts.reduce((a, b) => a + b, 0);
   const at = heap.alloc(8 * counts.length);
   heap.f64(at, counts.length).set(counts);
@@ -75,7 +75,7 @@ export function phraseTable(heap: Heap, phrases: Uint32Array, first: number): { 
   const slots = heap.alloc(SLOT_BYTES * slotCount);
   const list = heap.alloc(4 * phrases.length);
   heap.u32(list, phrases.length).set(phrases);
-  textKernel(heap).enterPhrases(slots, slotCount - 1, list, count, first);
+  phraseKernel(heap).enterPhrases(slots, slotCount - 1, list, count, first);
   heap.free(list);
   return { slots, mask: slotCount - 1 };
 }

@@ -1,6 +1,6 @@
 // For tests: the window update in float64, one number after the other, and small texts with a known structure.
 import type { Heap } from "../memory/index.ts";
-import { trainKernel } from "./matrices.ts";
+import { strideOf, trainKernel } from "./matrices.ts";
 
 /** Outputs that the kernel takes at a time. */
 export const GROUP = 6;
@@ -9,6 +9,8 @@ export interface WindowStep {
   readonly dim: number;
   /** Input vectors of the context words. */
   readonly contexts: readonly (readonly number[])[];
+  /** How often each context stands in the window. */
+  readonly counts: readonly number[];
   /** Output vectors, that of the centre first; at most six. */
   readonly outputs: readonly (readonly number[])[];
   /** Learning rate × how often each output was drawn. */
@@ -25,13 +27,13 @@ export interface Updated {
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-/** −Σ weight · log σ(± context · output): what a step descends. */
-export function windowLoss({ contexts, outputs, weights, label }: WindowStep): number {
+/** −Σ count · weight · log σ(± context · output): what a step descends. */
+export function windowLoss({ contexts, counts, outputs, weights, label }: WindowStep): number {
   let loss = 0;
-  for (const x of contexts) {
+  for (const [c, x] of contexts.entries()) {
     for (const [j, o] of outputs.entries()) {
       const positive = j === 0 && label === 1;
-      loss -= weights[j]! * Math.log(sigmoid((positive ? 1 : -1) * dot(x, o)));
+      loss -= counts[c]! * weights[j]! * Math.log(sigmoid((positive ? 1 : -1) * dot(x, o)));
     }
   }
   return loss;
@@ -39,8 +41,10 @@ export function windowLoss({ contexts, outputs, weights, label }: WindowStep): n
 
 /** The step of skip-gram: all gradients at the vectors as they were. */
 export function skipGramReference(step: WindowStep): Updated {
-  const { contexts, outputs, weights, label } = step;
-  const g = contexts.map((x) => outputs.map((o, j) => weights[j]! * ((j === 0 ? label : 0) - sigmoid(dot(x, o)))));
+  const { contexts, counts, outputs, weights, label } = step;
+  const g = contexts.map((x, c) =>
+    outputs.map((o, j) => counts[c]! * weights[j]! * ((j === 0 ? label : 0) - sigmoid(dot(x, o)))),
+  );
   return {
     contexts: contexts.map((x, c) => x.map((v, k) => v + outputs.reduce((sum, o, j) => sum + g[c]![j]! * o[k]!, 0))),
     outputs: outputs.map((o, j) => o.map((v, k) => v + contexts.reduce((sum, x, c) => sum + g[c]![j]! * x[k]!, 0))),
@@ -50,7 +54,7 @@ export function skipGramReference(step: WindowStep): Updated {
 /** Runs the kernel's step on copies of the vectors. */
 export function skipGramByKernel(heap: Heap, step: WindowStep): Updated {
   const { dim, weights, label } = step;
-  const stride = Math.ceil(dim / 4) * 4;
+  const stride = strideOf(dim);
   const rowBytes = 4 * stride;
   const blocks: number[] = [];
   const alloc = (bytes: number): number => {
@@ -74,8 +78,10 @@ export function skipGramByKernel(heap: Heap, step: WindowStep): Updated {
   if (heap.addressType === "i64") heap.u64(outputs, GROUP).set(padded.map(BigInt));
   const weightsAt = alloc(4 * GROUP);
   heap.f32(weightsAt, weights.length).set(weights);
-  const gradients = alloc(24 * even.length);
-  trainKernel(heap).skipGramStep(contexts, even.length, zeroRow, outputs, weightsAt, label, rowBytes, gradients);
+  const gradients = alloc(32 * even.length + 192);
+  const counts = alloc(4 * even.length);
+  heap.f32(counts, step.counts.length).set(step.counts);
+  trainKernel(heap).skipGramStep(contexts, counts, even.length, outputs, weightsAt, label, rowBytes, gradients);
   const read = (addresses: readonly number[]): number[][] => addresses.map((at) => [...heap.f32(at, stride)]);
   const result = { contexts: read(inputs), outputs: read(outs) };
   const untouched = heap.f32(zeroRow, stride).every((value) => value === 0);
@@ -87,7 +93,7 @@ export function skipGramByKernel(heap: Heap, step: WindowStep): Updated {
 /** The step of CBOW by the kernel: what the mean is to move by, and the outputs. */
 export function cbowByKernel(heap: Heap, step: WindowStep): { error: number[]; outputs: number[][] } {
   const { dim, weights, label } = step;
-  const stride = Math.ceil(dim / 4) * 4;
+  const stride = strideOf(dim);
   const base = heap.alloc(4 * stride * (GROUP + 3) + 512);
   const row = (i: number): number => base + 512 + 4 * stride * i;
   heap.f32(row(GROUP), dim).set(step.contexts[0]!);

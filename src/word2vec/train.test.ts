@@ -102,7 +102,7 @@ describe("synchronise", () => {
     });
     expect(seen.calls).toBeGreaterThan(2);
     expect([seen.input.size, seen.output.size]).toEqual([48, 48]);
-    expect(shapes).toMatchObject({ rows: 48, dim: 10, stride: 12 });
+    expect(shapes).toMatchObject({ rows: 48, dim: 10, stride: 16 });
     expect(vectors.dim).toBe(10);
   });
 

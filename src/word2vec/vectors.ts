@@ -11,7 +11,7 @@ export interface Neighbour {
 export interface MatrixPlace {
   readonly rows: number;
   readonly dim: number;
-  /** Numbers from one row to the next, a multiple of four; those from `dim` on are 0. */
+  /** Numbers from one row to the next, a multiple of eight; those from `dim` on are 0. */
   readonly stride: number;
   readonly address: number;
 }

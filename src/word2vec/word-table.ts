@@ -9,6 +9,10 @@ export interface TextKernel {
   renumber(ids: number, n: number, numbers: number): void;
   compose(numbers: number, n: number, final: number): void;
   countWords(ids: number, n: number, counts: number): void;
+}
+
+/** Kernel word2vec-phrases.as.ts. */
+export interface PhraseKernel {
   countPairs(ids: number, n: number, slots: number, mask: number, room: number): number;
   mergePairs(slots: number, mask: number, other: number, otherMask: number): number;
   phrasesOf(
@@ -24,6 +28,8 @@ export interface TextKernel {
   enterPhrases(slots: number, mask: number, list: number, n: number, first: number): void;
   joinPhrases(ids: number, n: number, slots: number, mask: number): void;
 }
+
+export const phraseKernel = (heap: Heap): PhraseKernel => instantiate("word2vec-phrases", heap);
 
 export const textKernel = (heap: Heap): TextKernel => instantiate("word2vec-text", heap);
 

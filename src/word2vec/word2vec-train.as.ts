@@ -3,12 +3,13 @@
 // window meet the same outputs, the centre word and its negatives (Ji et al. 2016, arXiv 1604.04661), so that a window is
 // three products of small matrices: scores X·Oᵀ, then G·O and Gᵀ·X. Outputs are taken six at a time: two contexts × six
 // outputs fill the registers.
-import { madd } from "../engine/providers/wasm/gemm-tile.as";
-import { sigmoid4 } from "../engine/providers/wasm/activation.as";
 import {
-  ALIAS, address, CONTEXTS, GRADIENTS, INPUT, KEEP, NEGATIVE, number, OUTPUT, OUTPUTS, ROW_BYTES, ROWS, randomState, SENTENCE,
+  ALIAS, address, CONTEXTS, COUNTS, GRADIENTS, INPUT, KEEP, NEGATIVE, number, OUTPUT, OUTPUTS, ROW_BYTES, ROWS, randomState, SENTENCE,
   TOUCHED_INPUT, TOUCHED_OUTPUT, WEIGHTS, WINDOW, WORDS, ZERO_ROW,
 } from "./control.as";
+import { cbowStep, skipGramStep } from "./window-step.as";
+
+export { cbowStep, skipGramStep };
 
 /** Words of a sentence, after subsampling; longer ones are cut, as in the original program. */
 const SENTENCE_WORDS: u32 = 1000;
@@ -37,142 +38,6 @@ let random: u64 = 0;
   const column = <u32>(((bits >> 32) * <u64>words) >> 32);
   const entry = load<u64>(alias + (<usize>column << 3));
   return <u32>bits < <u32>entry ? column : <u32>(entry >> 32);
-}
-
-/** Sums of the lanes of four vectors, as one vector. */
-// @ts-ignore: decorator
-@inline function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
-}
-
-/**
- * One step of skip-gram for `count` contexts (addresses, an even number; the last may be the zero row) and six outputs.
- * `weights` [6]: learning rate × how often each output was drawn, 0 for none. `label`: of the first output. `gradients`:
- * room for 12 numbers for each pair of contexts, in the order a0…a3, b0…b3, a4, a5, b4, b5.
- */
-export function skipGramStep(
-  contexts: usize, count: u32, zeroRow: usize, outputs: usize, weights: usize, label: f32, rowBytes: usize, gradients: usize,
-): void {
-  const o0 = load<usize>(outputs), o1 = load<usize>(outputs, POINTER), o2 = load<usize>(outputs, 2 * POINTER);
-  const o3 = load<usize>(outputs, 3 * POINTER), o4 = load<usize>(outputs, 4 * POINTER), o5 = load<usize>(outputs, 5 * POINTER);
-  const zero = f32x4.splat(0);
-  const labels = f32x4.replace_lane(zero, 0, label);
-  const first = v128.load(weights);
-  const last = v128.load64_splat(weights, 16);
-  const end = contexts + <usize>count * POINTER;
-  let g = gradients;
-  for (let c = contexts; c < end; c += 2 * POINTER, g += 48) {
-    const x = load<usize>(c), y = load<usize>(c, POINTER);
-    let a0 = zero, a1 = zero, a2 = zero, a3 = zero, a4 = zero, a5 = zero;
-    let b0 = zero, b1 = zero, b2 = zero, b3 = zero, b4 = zero, b5 = zero;
-    for (let k: usize = 0; k < rowBytes; k += 16) {
-      const xk = v128.load(x + k), yk = v128.load(y + k);
-      let o = v128.load(o0 + k);
-      a0 = madd(xk, o, a0); b0 = madd(yk, o, b0);
-      o = v128.load(o1 + k);
-      a1 = madd(xk, o, a1); b1 = madd(yk, o, b1);
-      o = v128.load(o2 + k);
-      a2 = madd(xk, o, a2); b2 = madd(yk, o, b2);
-      o = v128.load(o3 + k);
-      a3 = madd(xk, o, a3); b3 = madd(yk, o, b3);
-      o = v128.load(o4 + k);
-      a4 = madd(xk, o, a4); b4 = madd(yk, o, b4);
-      o = v128.load(o5 + k);
-      a5 = madd(xk, o, a5); b5 = madd(yk, o, b5);
-    }
-    v128.store(g, f32x4.mul(first, f32x4.sub(labels, sigmoid4(sums4(a0, a1, a2, a3)))));
-    v128.store(g, f32x4.mul(first, f32x4.sub(labels, sigmoid4(sums4(b0, b1, b2, b3)))), 16);
-    v128.store(g, f32x4.mul(last, f32x4.sub(zero, sigmoid4(sums4(a4, a5, b4, b5)))), 32);
-    if (y == zeroRow) {
-      v128.store(g, zero, 16);
-      store<u64>(g, 0, 40);
-    }
-  }
-  for (let k: usize = 0; k < rowBytes; k += 16) {
-    const v0 = v128.load(o0 + k), v1 = v128.load(o1 + k), v2 = v128.load(o2 + k);
-    const v3 = v128.load(o3 + k), v4 = v128.load(o4 + k), v5 = v128.load(o5 + k);
-    let d0 = v0, d1 = v1, d2 = v2, d3 = v3, d4 = v4, d5 = v5;
-    let h = gradients;
-    for (let c = contexts; c < end; c += 2 * POINTER, h += 48) {
-      const xp = load<usize>(c) + k;
-      const x = v128.load(xp);
-      let w = v128.load32_splat(h);
-      let s = madd(w, v0, x); d0 = madd(w, x, d0);
-      w = v128.load32_splat(h, 4);
-      s = madd(w, v1, s); d1 = madd(w, x, d1);
-      w = v128.load32_splat(h, 8);
-      s = madd(w, v2, s); d2 = madd(w, x, d2);
-      w = v128.load32_splat(h, 12);
-      s = madd(w, v3, s); d3 = madd(w, x, d3);
-      w = v128.load32_splat(h, 32);
-      s = madd(w, v4, s); d4 = madd(w, x, d4);
-      w = v128.load32_splat(h, 36);
-      s = madd(w, v5, s); d5 = madd(w, x, d5);
-      v128.store(xp, s);
-      const yp = load<usize>(c, POINTER) + k;
-      const y = v128.load(yp);
-      w = v128.load32_splat(h, 16);
-      s = madd(w, v0, y); d0 = madd(w, y, d0);
-      w = v128.load32_splat(h, 20);
-      s = madd(w, v1, s); d1 = madd(w, y, d1);
-      w = v128.load32_splat(h, 24);
-      s = madd(w, v2, s); d2 = madd(w, y, d2);
-      w = v128.load32_splat(h, 28);
-      s = madd(w, v3, s); d3 = madd(w, y, d3);
-      w = v128.load32_splat(h, 40);
-      s = madd(w, v4, s); d4 = madd(w, y, d4);
-      w = v128.load32_splat(h, 44);
-      s = madd(w, v5, s); d5 = madd(w, y, d5);
-      v128.store(yp, s);
-    }
-    v128.store(o0 + k, d0); v128.store(o1 + k, d1); v128.store(o2 + k, d2);
-    v128.store(o3 + k, d3); v128.store(o4 + k, d4); v128.store(o5 + k, d5);
-  }
-}
-
-/**
- * One step of CBOW for the mean of contexts at `mean` and six outputs, as in `skipGramStep`; adds to `error` what each
- * context is to move by.
- */
-export function cbowStep(mean: usize, error: usize, outputs: usize, weights: usize, label: f32, rowBytes: usize): void {
-  const o0 = load<usize>(outputs), o1 = load<usize>(outputs, POINTER), o2 = load<usize>(outputs, 2 * POINTER);
-  const o3 = load<usize>(outputs, 3 * POINTER), o4 = load<usize>(outputs, 4 * POINTER), o5 = load<usize>(outputs, 5 * POINTER);
-  const zero = f32x4.splat(0);
-  let a0 = zero, a1 = zero, a2 = zero, a3 = zero, a4 = zero, a5 = zero;
-  for (let k: usize = 0; k < rowBytes; k += 16) {
-    const h = v128.load(mean + k);
-    a0 = madd(h, v128.load(o0 + k), a0);
-    a1 = madd(h, v128.load(o1 + k), a1);
-    a2 = madd(h, v128.load(o2 + k), a2);
-    a3 = madd(h, v128.load(o3 + k), a3);
-    a4 = madd(h, v128.load(o4 + k), a4);
-    a5 = madd(h, v128.load(o5 + k), a5);
-  }
-  const labels = f32x4.replace_lane(zero, 0, label);
-  const g = f32x4.mul(v128.load(weights), f32x4.sub(labels, sigmoid4(sums4(a0, a1, a2, a3))));
-  const t = f32x4.mul(v128.load64_splat(weights, 16), f32x4.sub(zero, sigmoid4(sums4(a4, a5, a4, a5))));
-  const g0 = v128.shuffle<f32>(g, g, 0, 0, 0, 0), g1 = v128.shuffle<f32>(g, g, 1, 1, 1, 1);
-  const g2 = v128.shuffle<f32>(g, g, 2, 2, 2, 2), g3 = v128.shuffle<f32>(g, g, 3, 3, 3, 3);
-  const g4 = v128.shuffle<f32>(t, t, 0, 0, 0, 0), g5 = v128.shuffle<f32>(t, t, 1, 1, 1, 1);
-  for (let k: usize = 0; k < rowBytes; k += 16) {
-    const h = v128.load(mean + k);
-    let e = v128.load(error + k);
-    let o = v128.load(o0 + k);
-    e = madd(g0, o, e); v128.store(o0 + k, madd(g0, h, o));
-    o = v128.load(o1 + k);
-    e = madd(g1, o, e); v128.store(o1 + k, madd(g1, h, o));
-    o = v128.load(o2 + k);
-    e = madd(g2, o, e); v128.store(o2 + k, madd(g2, h, o));
-    o = v128.load(o3 + k);
-    e = madd(g3, o, e); v128.store(o3 + k, madd(g3, h, o));
-    o = v128.load(o4 + k);
-    e = madd(g4, o, e); v128.store(o4 + k, madd(g4, h, o));
-    o = v128.load(o5 + k);
-    e = madd(g5, o, e); v128.store(o5 + k, madd(g5, h, o));
-    v128.store(error + k, e);
-  }
 }
 
 /**
@@ -232,12 +97,26 @@ function readSentence(control: usize, ids: usize, end: usize): usize {
   return ids;
 }
 
+/** Adds a row to the contexts of a window, or counts it where it is among them already; returns how many there are. */
+// @ts-ignore: decorator
+@inline function addContext(contexts: usize, counts: usize, count: u32, row: usize): u32 {
+  store<usize>(contexts + <usize>count * POINTER, row);
+  let at: usize = 0;
+  while (load<usize>(contexts + at * POINTER) != row) at++;
+  if (at == <usize>count) {
+    store<f32>(counts + (at << 2), 1);
+    return count + 1;
+  }
+  store<f32>(counts + (at << 2), load<f32>(counts + (at << 2)) + 1);
+  return count;
+}
+
 /** Trains skip-gram on the words `ids` [n]. */
 export function trainSkipGram(control: usize, ids: usize, n: u32, alpha: f32): void {
   random = load<u64>(randomState(control));
   const sentence = address(control, SENTENCE) + 4, contexts = address(control, CONTEXTS);
   const outputs = address(control, OUTPUTS), weights = address(control, WEIGHTS), gradients = address(control, GRADIENTS);
-  const zeroRow = address(control, ZERO_ROW), matrix = address(control, INPUT);
+  const zeroRow = address(control, ZERO_ROW), matrix = address(control, INPUT), counts = address(control, COUNTS);
   const rowBytes = <usize>number(control, ROW_BYTES), window = number(control, WINDOW);
   const end = ids + (<usize>n << 2);
   while (ids < end) {
@@ -249,15 +128,15 @@ export function trainSkipGram(control: usize, ids: usize, n: u32, alpha: f32): v
       if (from == to) continue;
       let count: u32 = 0;
       for (let c = from; c <= to; c++) {
-        store<usize>(contexts + <usize>count * POINTER, matrix + <usize>load<u32>(sentence + (<usize>c << 2)) * rowBytes);
-        count += u32(c != centre);
+        if (c != centre) count = addContext(contexts, counts, count, matrix + <usize>load<u32>(sentence + (<usize>c << 2)) * rowBytes);
       }
       store<usize>(contexts + <usize>count * POINTER, zeroRow);
+      store<f32>(counts + (<usize>count << 2), 0);
       count += count & 1;
       const total = drawOutputs(control, load<u32>(sentence + (<usize>centre << 2)), alpha);
       for (let group: u32 = 0; group < total; group += GROUP) {
         skipGramStep(
-          contexts, count, zeroRow, outputs + <usize>group * POINTER, weights + (<usize>group << 2), group == 0 ? 1 : 0,
+          contexts, counts, count, outputs + <usize>group * POINTER, weights + (<usize>group << 2), group == 0 ? 1 : 0,
           rowBytes, gradients,
         );
       }

@@ -21,7 +21,7 @@ import {
   type WorkerData,
 } from "./protocol.ts";
 import { TextReader, writeBlock } from "./read-text.ts";
-import { textKernel } from "./word-table.ts";
+import { phraseKernel, textKernel } from "./word-table.ts";
 
 const data = workerData as WorkerData;
 const heap = Heap.attach(data.memory);
@@ -61,7 +61,7 @@ function renumber({ numbers }: RenumberRequest): void {
 
 function join({ blocks, slots, mask, counts }: JoinRequest): void {
   eachBlock(blocks, (ids, block) => {
-    textKernel(heap).joinPhrases(ids, BLOCK_WORDS, slots, mask);
+    phraseKernel(heap).joinPhrases(ids, BLOCK_WORDS, slots, mask);
     textKernel(heap).countWords(ids, BLOCK_WORDS, counts[data.thread]!);
     writeBlock(heap, data.file, block, ids);
   });
