@@ -4,6 +4,7 @@ import { type ConnectionError, RpcError } from "./error.ts";
 import { type FrameFields, kinds } from "./frame.ts";
 import { type Link, none } from "./link.ts";
 import type { Welcome } from "./messages.ts";
+import { cancelled, type PendingCall } from "./pending-call.ts";
 import type { CallOptions } from "./types.ts";
 
 /** How far a client runs ahead of its oldest `once` call without a reply: servers keep as many replies. */
@@ -14,25 +15,6 @@ const DEADLINE_MS = 180_000;
 const RETRIES = 3;
 /** Timers beyond this are due at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-
-interface PendingCall {
-  readonly method: string;
-  readonly parts: readonly Uint8Array[];
-  readonly bytes: number;
-  readonly sequence: number;
-  readonly deadline: number;
-  readonly retries: number;
-  readonly resolve: (body: Uint8Array) => void;
-  readonly reject: (error: RpcError) => void;
-  readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
-  readonly into: Uint8Array | undefined;
-  tries: number;
-  sent: boolean;
-  /** When it is sent again without a reply. */
-  resend: number;
-  once: boolean;
-}
 
 export class CallQueue {
   readonly #address: string;
@@ -299,8 +281,4 @@ export class CallQueue {
     const what = `has a body of ${call.bytes} bytes where the server takes ${this.#maxFrameBytes}; send it in pieces or raise maxFrameBytes`;
     return new RpcError("too large", this.#about(call, what));
   }
-}
-
-function cancelled(method: string, signal: AbortSignal): RpcError {
-  return new RpcError("cancelled", `call ${method} was cancelled by its caller`, { cause: signal.reason });
 }

@@ -21,7 +21,7 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
   });
   afterEach(() => place.dispose());
 
-  it.each([0, 1, 7, 8192, 8193, 70_000, 5 * MIB + 3])("carry a body of %d bytes in parts both ways", async (length) => {
+  it.each([0, 1, 7, 8192, 8193, 70_000, 2 * MIB + 3])("carry a body of %d bytes in parts both ways", async (length) => {
     const server = await place.listen({
       handlers: { halves: (body) => [body.subarray(0, length >> 1), body.subarray(length >> 1), bytes(1)] },
     });
@@ -39,7 +39,7 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
   it("take parts and give replies in shared memory", async () => {
     const server = await place.listen({ handlers: { echo: (body) => [body] } });
     const client = await place.connect(server);
-    for (const length of [100, MIB]) {
+    for (const length of [100, MIB >> 1]) {
       const shared = new Uint8Array(new SharedArrayBuffer(2 * length));
       shared.fill(9, 0, length);
       const reply = await client.call("echo", [shared.subarray(0, length)], { into: shared.subarray(length) });
@@ -104,7 +104,7 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
     const server = await place.listen({ handlers: { echo: async (body) => [body] }, maxInFlightBytes: MIB });
     const client = await place.connect(server, { maxInFlightBytes: 3 * MIB });
     const replies = await Promise.all(
-      Array.from({ length: 3000 }, (_, i) => client.call("echo", [new Uint8Array((i * 37) % 20_000).fill(i)])),
+      Array.from({ length: 1200 }, (_, i) => client.call("echo", [new Uint8Array((i * 37) % 20_000).fill(i)])),
     );
     expect(replies.every((reply, i) => reply.length === (i * 37) % 20_000 && reply.every((b) => b === i % 256))).toBe(
       true,
@@ -188,7 +188,7 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
   });
 
   it("leave memory alone once they have settled", async () => {
-    const big = new Uint8Array(16 * MIB).fill(5);
+    const big = new Uint8Array(8 * MIB).fill(5);
     const server = await place.listen({ handlers: { big: () => [big], ping: () => [] } });
     const client = await place.connect(server);
     const into = new Uint8Array(big.length);

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { crc32 } from "node:zlib";
 import { ConnectionError, isIdentityError } from "./error.ts";
 import type { FaultSource } from "./faults.ts";
+import { FaultySender } from "./faulty-sender.ts";
 import { type Frame, FrameDecoder, type FrameFields, HEADER_BYTES, kinds, paddingOf, writeHeader } from "./frame.ts";
 
 export interface LinkSettings {
@@ -33,12 +34,6 @@ const SLOWEST_BYTES_PER_MS = 10;
 
 const zeros = Buffer.alloc(8);
 
-interface Late {
-  readonly due: number;
-  readonly fields: FrameFields;
-  readonly parts: readonly Uint8Array[];
-}
-
 export class Link {
   readonly #socket: Socket;
   readonly #settings: LinkSettings;
@@ -57,8 +52,7 @@ export class Link {
   #partialMs = 0;
   #closed = false;
   #goodbye: string | undefined;
-  #late: Late[] = [];
-  #lateTimer: NodeJS.Timeout | undefined;
+  readonly #faulty: FaultySender | undefined;
   bytesSent = 0;
   bytesReceived = 0;
 
@@ -71,6 +65,12 @@ export class Link {
       ...(settings.admit !== undefined && { admit: settings.admit }),
       ...(settings.place !== undefined && { place: settings.place }),
     });
+    if (settings.faults !== undefined) {
+      this.#faulty = new FaultySender(settings.faults, {
+        write: (fields, parts) => this.#write(fields, parts),
+        breakOff: (cut) => this.#breakOff(cut),
+      });
+    }
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("drain", () => this.#settings.onDrain());
@@ -122,9 +122,9 @@ export class Link {
   /** Sends a frame whose body is `parts` one after the other. They must stay as they are until they are sent. */
   send(fields: FrameFields, parts: readonly Uint8Array[]): void {
     if (this.#closed) return;
-    const { faults } = this.#settings;
-    if (faults === undefined || fields.kind < kinds.call || fields.kind > kinds.cancel) this.#write(fields, parts);
-    else this.#sendLate(faults, fields, parts);
+    if (this.#faulty === undefined || fields.kind < kinds.call || fields.kind > kinds.cancel)
+      this.#write(fields, parts);
+    else this.#faulty.send(fields, parts);
   }
 
   /** Called at an interval: a ping when nothing else went out; the end when the peer was silent for too long. */
@@ -166,7 +166,7 @@ export class Link {
 
   #close(error: ConnectionError | undefined): void {
     this.#closed = true;
-    clearTimeout(this.#lateTimer);
+    this.#faulty?.stop();
     this.#settings.onClose(error);
   }
 
@@ -279,37 +279,10 @@ export class Link {
     this.#retired.length = 0;
   }
 
-  #sendLate(faults: FaultSource, fields: FrameFields, parts: readonly Uint8Array[]): void {
-    const wait = faults.delay();
-    if (wait === 0 && this.#late.length === 0) {
-      this.#sendFaulty(faults, fields, parts);
-      return;
-    }
-    const due = Math.max(performance.now() + wait, this.#late.at(-1)?.due ?? 0);
-    this.#late.push({ due, fields, parts });
-    this.#lateTimer ??= setTimeout(() => this.#sendDue(faults), wait);
-  }
-
-  #sendDue(faults: FaultSource): void {
-    this.#lateTimer = undefined;
-    while (this.#late.length > 0 && this.#late[0]!.due <= performance.now() && !this.#closed) {
-      const { fields, parts } = this.#late.shift()!;
-      this.#sendFaulty(faults, fields, parts);
-    }
-    const first = this.#late[0];
-    if (first === undefined || this.#closed) return;
-    this.#lateTimer = setTimeout(() => this.#sendDue(faults), Math.max(1, first.due - performance.now()));
-  }
-
-  #sendFaulty(faults: FaultSource, fields: FrameFields, parts: readonly Uint8Array[]): void {
-    const fault = faults.next();
-    if (fault === "drop") return;
-    if (fault === "none") {
-      this.#write(fields, parts);
-      return;
-    }
+  /** A fault on purpose: the connection breaks, maybe in the middle of a frame. */
+  #breakOff(cut: boolean): void {
     this.#flush();
-    if (fault === "cut") this.#socket.write(Buffer.from("FLOT\x01"));
+    if (cut) this.#socket.write(Buffer.from("FLOT\x01"));
     this.destroy(this.#error("was disconnected by a fault on purpose"));
   }
 }
