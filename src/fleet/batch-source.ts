@@ -1,14 +1,9 @@
 // Where a trainer thread takes its batches from: the readers' queue, or what a communicator has prepared.
 import { BatchQueue, INTERRUPTED, type PipelineHandle } from "../data/index.ts";
 import type { Heap } from "../memory/index.ts";
-import {
-  HEADER_ROWS,
-  HEADER_SEQUENCE,
-  HEADER_WEIGHT,
-  type PreparedLayout,
-  Ring,
-  type RingHandle,
-} from "../ps/worker/index.ts";
+import type { PreparedLayout } from "../ps/worker/index.ts";
+// Trainer threads load no more than they need: the rest of the folder brings the network.
+import { HEADER_ROWS, HEADER_SEQUENCE, HEADER_WEIGHT, Ring, type RingHandle } from "../ps/worker/slots.ts";
 
 /** Prepared batches, and where the rows of their ids lie. */
 export interface PreparedSource {

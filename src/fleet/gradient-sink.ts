@@ -1,14 +1,9 @@
 // Leaves a step's gradients for the communicator: rows summed by id, dense gradients as they are.
 import type { Heap } from "../memory/index.ts";
-import {
-  type GradientLayout,
-  HEADER_SAMPLES,
-  type PreparedLayout,
-  Ring,
-  type RingHandle,
-  type WorkerKernel,
-  workerKernel,
-} from "../ps/worker/index.ts";
+import type { GradientLayout, PreparedLayout } from "../ps/worker/index.ts";
+// Trainer threads load no more than they need: the rest of the folder brings the network.
+import { type WorkerKernel, workerKernel } from "../ps/worker/kernel.ts";
+import { HEADER_SAMPLES, Ring, type RingHandle } from "../ps/worker/slots.ts";
 import { type RowSums, SparseGradients } from "../table/index.ts";
 import { address, type Bound } from "./bound-plans.ts";
 import type { SparseContribution } from "./model-programs.ts";

@@ -20,7 +20,9 @@ import {
 import type { Trainer } from "./trainer.ts";
 
 const folder = temporaryFolder();
-const model = (): ReturnType<typeof models.deepFM> => models.deepFM({ ...clickColumns, dim: 4, hidden: [16, 8] });
+// Smooth, so that a rounding changes a little, not a lot.
+const model = (): ReturnType<typeof models.deepFM> =>
+  models.deepFM({ ...clickColumns, dim: 4, hidden: [16, 8], activation: "tanh", embeddingScale: 0.1 });
 const HEAP = 2 ** 28;
 
 /** Everything that the servers hold of a trainer, in the form of `learnt`. */
@@ -85,6 +87,9 @@ const BATCH = 32;
 const file = clickFile(folder.path, "all.csv", 23 * BATCH - 5, 1);
 const data = clicks(file.path, BATCH, { order: "file" });
 
+/** Data in which gradients that come late do not matter. */
+const more = clicks(clickFile(folder.path, "more.csv", 12_000, 2).path, BATCH);
+
 /** The batches of worker `rank`, taken in turns, as the threads of one process take them. */
 function shareOf(rank: number, workers: number): ReturnType<typeof clicks> {
   const path = join(mkdtempSync(join(folder.path, "share-")), "share.csv");
@@ -97,12 +102,13 @@ async function inOneProcess(
   threads: number,
   strategy: StrategyOptions,
   optimizer = optim.adagrad({ lr: 0.1 }),
+  dataset = data,
 ): Promise<{ numbers: Numbers; auc: number }> {
   const job = await init({ threads, maxBytes: HEAP });
   const trainer = job.trainer(model(), { optimizer, strategy });
-  await trainer.fit(data, { epochs: 2, progress: false });
-  const { auc } = await trainer.evaluate(data);
-  const numbers = await learnt(trainer, data);
+  await trainer.fit(dataset, { epochs: 2, progress: false });
+  const { auc } = await trainer.evaluate(dataset);
+  const numbers = await learnt(trainer, dataset);
   await job.close();
   return { numbers, auc };
 }
@@ -135,7 +141,7 @@ test("geo with one worker is local SGD, however often it exchanges", async () =>
     const job = await init({ threads: 1, maxBytes: HEAP, servers: servers.addresses });
     const trainer = job.trainer(model(), { optimizer, strategy: { mode: "geo", geo: { every } } });
     await trainer.fit(data, { epochs: 2, progress: false });
-    expect(difference(await served(trainer, data), reference.numbers)).toMatchObject({ error: expect.closeTo(0, 4) });
+    expect(difference(await served(trainer, data), reference.numbers).error).toBeLessThan(1e-4);
     expect((await trainer.evaluate(data)).auc).toBeCloseTo(reference.auc, 4);
     await job.close();
   }
@@ -148,14 +154,14 @@ test.each([
   ["geo", 2, { geo: { every: 5 } }],
 ] as const)("%s with %i workers learns what one process does", async (mode, workers, options) => {
   const optimizer = mode === "geo" ? optim.sgd({ lr: 0.3 }) : optim.adagrad({ lr: 0.1 });
-  const reference = await inOneProcess(2, { mode: "async" }, optimizer);
+  const reference = await inOneProcess(2, { mode: "async" }, optimizer, more);
   await using servers = await testServers(2);
   const [first] = await asWorkers(workers, servers.addresses, { threads: 2 }, async (job) => {
     const trainer = job.trainer(model(), { optimizer, strategy: { mode, ...options } });
-    await trainer.fit(data, { epochs: mode === "geo" ? 4 : 2, progress: false });
-    return trainer.evaluate(data);
+    await trainer.fit(more, { epochs: 2, progress: false });
+    return trainer.evaluate(more);
   });
-  expect(Math.abs(first!.auc - reference.auc)).toBeLessThan(0.03);
+  expect(Math.abs(first!.auc - reference.auc)).toBeLessThan(0.02);
 });
 
 test("checkpoints move between one process and any number of partitions", async () => {

@@ -119,8 +119,10 @@ class Geo {
       const table = this.#tables.get(place.table)!;
       const count = heap.u32(taken.address + place.starts, data.model.partitions + 1).at(-1)!;
       const into = slot + own.lookups[i]!.ids;
-      heap.u8(into, 8 * place.most).fill(0);
-      found += table.missing(taken.address + place.ids, count, into);
+      const missing = table.missing(taken.address + place.ids, count, into);
+      // The kernel leaves something behind the last one; id 0 is none.
+      heap.u64(into, place.most).fill(0n, missing);
+      found += missing;
     }
     if (found > 0) {
       newcomers.number(slot);
@@ -144,9 +146,10 @@ class Geo {
     for (;;) {
       run.check();
       const done = run.prepared.reduce((sum, ring) => sum + ring.emptied, 0) >>> 0;
-      if (done - this.#done >= every || this.#full || (run.finished && this.#fed)) {
+      const last = run.finished && this.#fed;
+      if (last || done - this.#done >= every || this.#full) {
         await this.#round(done);
-        if (run.finished && this.#fed) return;
+        if (last) return;
       } else await Promise.race([run.woken(), ...run.prepared.map((ring) => ring.changed())]);
     }
   }
@@ -158,6 +161,8 @@ class Geo {
     const kernel = workerKernel(heap);
     const batches = done - this.#done;
     this.#done = done;
+    // Trainers may go on with rows of batches that they have not given back before the differences are taken.
+    this.#inFlight = this.#inFlight.filter(({ thread, slot }) => !run.prepared[thread]!.isEmptied(slot));
     const counts = heap.u32(this.#slot + gradients.counts, gradients.groups.length);
     for (const [i, group] of gradients.groups.entries()) {
       const touched = this.#touched.find(({ table }) => table.table === group.table)!;
@@ -167,8 +172,6 @@ class Geo {
       touched.count = 0;
       heap.u8(touched.map, MAP_ENTRY_BYTES * (touched.mask + 1)).fill(0);
     }
-    // Trainers may go on with rows of batches that they have not given back.
-    this.#inFlight = this.#inFlight.filter(({ thread, slot }) => !run.prepared[thread]!.isEmptied(slot));
     for (const { address } of this.#inFlight) this.#touch(address);
     const moved = gradients.dense.filter(({ gradient }) => gradient >= 0);
     for (const [i, { gradient, length }] of moved.entries()) {

@@ -2,7 +2,6 @@
 export { CommunicatorHandle, type CommunicatorOptions, type RunRings, type Traffic } from "./communicator-handle.ts";
 export type { GeoLayout } from "./geo-layout.ts";
 export { withOldWeights } from "./geo-layout.ts";
-export { type WorkerKernel, workerKernel } from "./kernel.ts";
 export {
   type DenseGradient,
   type GradientGroup,
@@ -17,6 +16,5 @@ export {
 } from "./plan.ts";
 export { isStepwise, type SendOptions } from "./protocol.ts";
 export { RemotePartitions } from "./remote.ts";
-export { HEADER_ROWS, HEADER_SAMPLES, HEADER_SEQUENCE, HEADER_WEIGHT } from "./run.ts";
-export { Ring, type RingHandle } from "./slots.ts";
+export type { RingHandle } from "./slots.ts";
 export { WholeState } from "./whole-state.ts";

@@ -128,16 +128,22 @@ export function takeDelta(local: usize, old: usize, n: u32, share: f32, delta: u
   }
 }
 
-/** Geo-SGD, what is received: local[i] += fresh[i] − old[i]; old[i] = fresh[i]. */
+/**
+ * Geo-SGD, what is received: local[i] += fresh[i] − old[i]; old[i] = fresh[i]. Where nothing is new nothing is written: a
+ * trainer may be moving the weight.
+ */
 export function putFresh(fresh: usize, old: usize, n: u32, local: usize): void {
   let left = n;
   for (; left >= 4; left -= 4, local += 16, old += 16, fresh += 16) {
     const value = v128.load(fresh);
-    v128.store(local, f32x4.add(v128.load(local), f32x4.sub(value, v128.load(old))));
+    const before = v128.load(old);
+    if (!v128.any_true(f32x4.ne(value, before))) continue;
+    v128.store(local, f32x4.add(v128.load(local), f32x4.sub(value, before)));
     v128.store(old, value);
   }
   for (; left > 0; left--, local += 4, old += 4, fresh += 4) {
     const value = load<f32>(fresh);
+    if (value == load<f32>(old)) continue;
     store<f32>(local, load<f32>(local) + (value - load<f32>(old)));
     store<f32>(old, value);
   }

@@ -1,16 +1,9 @@
 // One run of a communicator: what it shares with the trainers while they train or score.
-import { BatchQueue, INTERRUPTED } from "../../data/index.ts";
+import { BatchQueue, INTERRUPTED } from "../../data/queue.ts";
 import type { Heap } from "../../memory/index.ts";
 import type { GradientSlot } from "./outgoing.ts";
 import type { RunRequest } from "./protocol.ts";
-import { Ring } from "./slots.ts";
-
-/** Fields of a prepared slot's header. */
-export const HEADER_ROWS = 0;
-export const HEADER_WEIGHT = 1;
-export const HEADER_SEQUENCE = 2;
-/** Field of a gradient slot's header. */
-export const HEADER_SAMPLES = 0;
+import { HEADER_ROWS, HEADER_SAMPLES, HEADER_SEQUENCE, HEADER_WEIGHT, Ring } from "./slots.ts";
 
 /** A batch in a prepared slot. */
 export interface Taken {

@@ -28,6 +28,13 @@ const BROKEN = 2;
 export const RING_ENDED = 0;
 export const RING_BROKEN = -2;
 
+/** Fields of a prepared slot's header. */
+export const HEADER_ROWS = 0;
+export const HEADER_WEIGHT = 1;
+export const HEADER_SEQUENCE = 2;
+/** Field of a gradient slot's header. */
+export const HEADER_SAMPLES = 0;
+
 const ringBytes = (slots: number, bytes: number): number => CONTROL_BYTES + slots * (HEADER_BYTES + alignUp(bytes));
 
 /**
