@@ -51,6 +51,8 @@ export class Partition {
   log: PartitionLog | undefined;
   readonly #scans: Scans;
   #sync: SyncStep | undefined;
+  /** Whom mode `sync` waits for, once somebody has said so. */
+  #ranks: readonly number[] | undefined;
   #frozen: Promise<unknown> | undefined;
   #pulls = 0;
   #pushes = 0;
@@ -108,8 +110,9 @@ export class Partition {
 
   /** Whom mode `sync` waits for from now on. */
   setWorkers(ranks: Iterable<number>): void {
-    if (this.#frozen === undefined) this.#sync?.setRanks(ranks);
-    else void this.#frozen.then(() => this.setWorkers(ranks));
+    this.#ranks = [...ranks];
+    if (this.#frozen === undefined) this.#sync?.setRanks(this.#ranks);
+    else void this.#frozen.then(() => this.#sync?.setRanks(this.#ranks!));
   }
 
   /** While `work` runs, the state stays as it is: changes wait, pulls create nothing. */
@@ -232,7 +235,7 @@ export class Partition {
   #awaitWorkers(): void {
     const { mode, workers } = this.state.expectModel();
     if (mode !== "sync") return;
-    const ranks = Array.from({ length: workers }, (_, rank) => rank);
+    const ranks = this.#ranks ?? Array.from({ length: workers }, (_, rank) => rank);
     this.#sync ??= new SyncStep(ranks, (pushes) => this.#step(pushes));
   }
 

@@ -26,59 +26,75 @@ export async function runServer(world: World): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.resolve(0));
   const threads: PartitionThread[] = [];
   const member = await Member.connect(world, { onLost: () => stop.resolve(0) });
+  let code = 1;
   try {
-    // Workers know the addresses from before, if this process was started again.
-    const before = (await member.list()).find((other) => other.role === "server" && other.rank === rank)?.addresses;
     for (let i = 0; i < count; i++) {
-      const partition = rank * count + i;
-      const thread = await startThread(
-        {
-          partition,
-          address: listenAddress(world, `server-${rank}-partition-${partition}`, before?.[i]),
-          ...(world.keys !== undefined && { keys: world.keys }),
-          folder: join(folder, `partition-${partition}`),
-        },
-        {
-          onFailure: (error) => {
-            console.error(`${error.message}; this server ends`);
-            stop.resolve(1);
-          },
-          onNote: (message) => console.error(`partition ${partition}: ${message}`),
-        },
-      );
+      const thread = await startPartition(world, folder, rank * count + i, (error) => {
+        console.error(`${error.message}; this server ends`);
+        stop.resolve(1);
+      });
       threads.push(thread);
-      if (thread.restored !== undefined) {
-        const { steps, records, tornBytes } = thread.restored;
-        const torn = tornBytes > 0 ? `, without ${tornBytes} bytes that the end cut` : "";
-        console.error(`partition ${partition} is back at step ${steps}: ${records} changes from its journal${torn}`);
-      }
     }
     await member.join({ addresses: threads.map(({ address }) => reachableAddress(world, address)) });
-    const unwatch = watchWorkers(member, world, threads);
+    const unwatch = await watchWorkers(member, world, threads);
     const timer = setInterval(() => void report(member, threads).catch(() => {}), REPORT_MS);
-    const code = await stop.promise;
+    code = await stop.promise;
     clearInterval(timer);
     unwatch();
     return code;
   } finally {
     await Promise.all(threads.map((thread) => thread.close()));
     await member.leave().catch(() => {});
-    if (attemptEnded(await stop.promise.catch(() => 1))) await rm(folder, { recursive: true, force: true });
+    // The files of a server that was told to end are of no use any more.
+    if (code === 0) await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** The files of a server that was told to end are of no use any more. */
-const attemptEnded = (code: number): boolean => code === 0;
+async function startPartition(
+  world: World,
+  folder: string,
+  partition: number,
+  onFailure: (error: Error) => void,
+): Promise<PartitionThread> {
+  const note = (message: string): void => console.error(`partition ${partition}${message}`);
+  const thread = await startThread(
+    {
+      partition,
+      address: listenAddress(world, `server-${world.rank}-partition-${partition}`),
+      ...(world.keys !== undefined && { keys: world.keys }),
+      folder: join(folder, `partition-${partition}`),
+    },
+    { onFailure, onNote: (message) => note(`: ${message}`) },
+  );
+  if (thread.restored !== undefined) {
+    const { steps, records, tornBytes } = thread.restored;
+    const torn = tornBytes > 0 ? `, without ${tornBytes} bytes that the end cut` : "";
+    note(` is back at step ${steps}: ${records} changes from its journal${torn}`);
+  }
+  return thread;
+}
 
-/** Mode `sync` waits for the workers that are there. */
-function watchWorkers(member: Member, { workers }: World, threads: readonly PartitionThread[]): () => void {
+/** Mode `sync` waits for the workers that are there, or have not been there yet. */
+async function watchWorkers(
+  member: Member,
+  { workers }: World,
+  threads: readonly PartitionThread[],
+): Promise<() => void> {
   const ranks = new Set(Array.from({ length: workers }, (_, rank) => rank));
-  return member.watch(({ kind, member: { role, rank } }) => {
+  const tell = (): void => {
+    for (const thread of threads) thread.setWorkers([...ranks]);
+  };
+  const unwatch = member.watch(({ kind, member: { role, rank } }) => {
     if (role !== "worker" || kind === "stalled") return;
     if (kind === "joined") ranks.add(rank);
     else ranks.delete(rank);
-    for (const thread of threads) thread.setWorkers([...ranks]);
+    tell();
   });
+  // What happened before, as a server that comes back must know.
+  for (const { role, rank, state } of await member.list())
+    if (role === "worker" && state !== "alive") ranks.delete(rank);
+  tell();
+  return unwatch;
 }
 
 async function report(member: Member, threads: readonly PartitionThread[]): Promise<void> {
