@@ -1,4 +1,4 @@
-// The engine on whole models: one training step beside PyTorch's, what bf16 and recompute bring, what planning and the
+// The engine on whole models: one training step beside its peers', what bf16 and recompute bring, what planning and the
 // executor take.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -16,15 +16,33 @@ const PLANNED: readonly { readonly model: EngineModel; readonly goal: number }[]
 ];
 const script = fileURLToPath(new URL("lib/engine-plan.ts", import.meta.url));
 
-export async function run({ quick = false }: BenchOptions = {}): Promise<BenchResult> {
+type EnginePartName = EngineModel | "planning" | "executor" | "half" | "recompute";
+
+const measures: Readonly<Record<EnginePartName, (part: EnginePart) => void | Promise<void>>> = {
+  planning,
+  executor,
+  mlp: (part) => measureSteps("mlp", part),
+  resnet50: (part) => measureSteps("resnet50", part),
+  vgg16: (part) => measureSteps("vgg16", part),
+  bert: (part) => measureSteps("bert", part),
+  lstm: (part) => measureSteps("lstm", part),
+  half: async (part) => {
+    await measureHalf("resnet50", part);
+    await measureHalf("bert", part);
+  },
+  recompute,
+};
+
+/** What `--only` picks from. */
+export const parts: readonly string[] = Object.keys(measures);
+
+const QUICK: readonly string[] = ["planning", "executor", "mlp"];
+
+export async function run({ quick = false, only }: BenchOptions = {}): Promise<BenchResult> {
   const part: EnginePart = { rounds: quick ? 1 : ROUNDS, torch: await findTorch(), rows: [], goals: [] };
-  const all = Object.keys(engineRecipes) as EngineModel[];
-  planning(part);
-  executor(part);
-  await measureSteps(quick ? ["mlp"] : all, part);
-  if (!quick) {
-    await measureHalf(["resnet50", "bert"], part);
-    await recompute(part);
+  const chosen = only ?? (quick ? QUICK : parts);
+  for (const [name, measure] of Object.entries(measures)) {
+    if (chosen.includes(name)) await measure(part);
   }
   return { rows: part.rows, goals: part.goals };
 }

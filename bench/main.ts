@@ -7,7 +7,11 @@ import { type BenchOptions, type BenchResult, formatResult, machine, say } from 
 
 interface Bench {
   readonly about: string;
-  load(): Promise<{ run(options: BenchOptions & { readonly seconds?: number }): Promise<BenchResult> }>;
+  load(): Promise<{
+    run(options: BenchOptions & { readonly seconds?: number }): Promise<BenchResult>;
+    /** What `--only` picks from. */
+    readonly parts?: readonly string[];
+  }>;
 }
 
 const benches: Readonly<Record<string, Bench>> = {
@@ -24,7 +28,7 @@ const benches: Readonly<Record<string, Bench>> = {
   data: { about: "parsing and hashing of training files", load: () => import("./data.ts") },
   ctr: { about: "DeepFM training: samples/s, scaling, memory, loss, beside PyTorch", load: () => import("./ctr.ts") },
   engine: {
-    about: "training steps of ResNet-50, BERT and others beside PyTorch; bf16, recompute, planning",
+    about: "training steps of ResNet-50, BERT and others beside PyTorch and jax-js; bf16, recompute, planning",
     load: () => import("./engine.ts"),
   },
   ps: {
@@ -51,20 +55,26 @@ const QUICK_SECONDS = 0.05;
 
 function usage(): string {
   const names = Object.entries(benches).map(([name, { about }]) => `  ${name.padEnd(10)}  ${about}`);
-  return `usage: npm run bench -- NAME [--quick] [--json FILE]
+  return `usage: npm run bench -- NAME [--quick] [--only PART[,PART]] [--json FILE]
 
 ${names.join("\n")}
   all       one after the other
 
-  --quick      less data, shorter windows: shows that it runs, not what it can do
-  --json FILE  also write the machine, and rows and goals by benchmark, to FILE
-  --help       this text`;
+  --quick       less data, shorter windows: shows that it runs, not what it can do
+  --only PARTS  of the engine: some of planning, executor, mlp, resnet50, vgg16, bert, lstm, half, recompute
+  --json FILE   also write the machine, and rows and goals by benchmark, to FILE
+  --help        this text`;
 }
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: "string" }, quick: { type: "boolean" }, help: { type: "boolean", short: "h" } },
+    options: {
+      json: { type: "string" },
+      only: { type: "string" },
+      quick: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
   });
   const [name, ...rest] = positionals;
   if (values.help || name === undefined) {
@@ -79,11 +89,19 @@ async function main(): Promise<number> {
   const host = machine();
   const date = new Date().toISOString();
   console.log(`${host.cpu}, ${host.cores} cores, ${host.os}, Node ${host.node}\n${date}  ${command}`);
+  const only = values.only?.split(",");
   const options = values.quick ? { quick: true, seconds: QUICK_SECONDS } : {};
   const results: Record<string, BenchResult> = {};
   for (const each of name === "all" ? Object.keys(benches) : [name]) {
-    const { run } = await benches[each]!.load();
-    const result = await run(options);
+    const { run, parts = [] } = await benches[each]!.load();
+    const unknown = only?.filter((part) => !parts.includes(part)) ?? [];
+    if (unknown.length > 0) {
+      say(
+        `--only ${unknown.join(",")}: ${each} has ${parts.length > 0 ? `the parts ${parts.join(", ")}` : "no parts"}`,
+      );
+      return 2;
+    }
+    const result = await run({ ...options, ...(only === undefined ? {} : { only }) });
     results[each] = { rows: result.rows, goals: result.goals };
     console.log(`\n${each}\n${formatResult(result)}`);
   }

@@ -1,8 +1,10 @@
-// The models of the engine benchmark, with their batches and optimizers; bench/peers/engine_models.py has the same.
+// The models of the engine benchmark, with their batches and optimizers; bench/peers/engine_models.py has the same,
+// and bench/peers/engine-jax.ts and engine-tfjs.ts the first.
 import * as data from "../../src/data/index.ts";
 import * as models from "../../src/models/index.ts";
 import { linear } from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
+import { floats, integers } from "./random-rows.ts";
 
 export interface EngineRecipe {
   readonly title: string;
@@ -15,26 +17,6 @@ export interface EngineRecipe {
   /** Random rows, in batches of so many. */
   readonly rows: (count: number, batch: number) => data.Dataset;
 }
-
-/** mulberry32: the same numbers in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const floats = (size: number): Float32Array => {
-  const random = generator(1);
-  return Float32Array.from({ length: size }, () => 2 * random() - 1);
-};
-const integers = (size: number, below: number): Int32Array => {
-  const random = generator(2);
-  return Int32Array.from({ length: size }, () => Math.floor(random() * below));
-};
 
 const pictures = (count: number, batch: number): data.Dataset =>
   data.tensors(

@@ -1,6 +1,7 @@
-// Steps of the engine benchmark's models beside PyTorch's: the systems take turns, round by round, on the same batch.
+// Steps of the engine benchmark's models beside those of its peers: the systems take turns, round by round, on batches of
+// one size.
 import { type EngineModel, engineRecipes } from "./engine-recipes.ts";
-import { type EngineSystem, type FlotillaOptions, openFlotilla, openTorch } from "./engine-systems.ts";
+import { type EngineSystem, type FlotillaOptions, openFlotilla, openScripted, openTorch } from "./engine-systems.ts";
 import type { Environment } from "./python.ts";
 import { atLeast, type BenchGoal, type BenchRow, counted, median, say } from "./report.ts";
 
@@ -18,7 +19,7 @@ export interface EnginePart {
 }
 
 const THREADS = [1, 2];
-/** Times PyTorch's speed. */
+/** Times a peer's speed. */
 const GOAL = 1.2;
 /** Times the speed of single precision. */
 const HALF_GOAL = 1.7;
@@ -40,25 +41,24 @@ async function takeTurns(systems: readonly EngineSystem[], rounds: number): Prom
 const ratio = (over: readonly number[], under: readonly number[]): number =>
   median(over.map((value, round) => value / under[round]!));
 
-/** One training step of each model on 1 and 2 threads. */
-export async function measureSteps(models: readonly EngineModel[], part: EnginePart): Promise<void> {
+/** One training step of a model on 1 and 2 threads. */
+export async function measureSteps(model: EngineModel, part: EnginePart): Promise<void> {
   const { torch, rows, goals, rounds } = part;
-  for (const model of models) {
-    const { title } = engineRecipes[model];
-    for (const threads of THREADS) {
-      say(`${title}, ${counted(threads, "thread")}`);
-      const systems = [await openFlotilla(model, { threads })];
-      if (torch !== undefined) {
-        systems.push(await openTorch(torch.python, model, { threads, environment: torch.environment }));
-      }
-      const seconds = await takeTurns(systems, rounds);
-      for (const system of systems) await system.close();
-      for (const [i, { name }] of systems.entries()) {
-        rows.push({ system: name, metric: title, value: 1000 * median(seconds[i]!), unit: "ms/step" });
-      }
-      if (torch === undefined) continue;
-      const times = ratio(seconds[1]!, seconds[0]!);
-      goals.push(atLeast(`${title}, ${counted(threads, "thread")}: times PyTorch's speed`, times, GOAL));
+  const { title } = engineRecipes[model];
+  for (const threads of THREADS) {
+    say(`${title}, ${counted(threads, "thread")}`);
+    const systems = [await openFlotilla(model, { threads })];
+    if (torch !== undefined) {
+      systems.push(await openTorch(torch.python, model, { threads, environment: torch.environment }));
+    }
+    if (model === "mlp" && threads === 1) systems.push(...(await openScripted()));
+    const seconds = await takeTurns(systems, rounds);
+    for (const system of systems) await system.close();
+    for (const [i, { name, peer }] of systems.entries()) {
+      rows.push({ system: name, metric: title, value: 1000 * median(seconds[i]!), unit: "ms/step" });
+      if (peer === undefined) continue;
+      const times = ratio(seconds[i]!, seconds[0]!);
+      goals.push(atLeast(`${title}, ${counted(threads, "thread")}: times ${peer}'s speed`, times, GOAL));
     }
   }
 }
@@ -72,25 +72,23 @@ async function compare(model: EngineModel, switched: FlotillaOptions, rounds: nu
 }
 
 /** Mixed precision against single precision; PyTorch's autocast beside it. */
-export async function measureHalf(models: readonly EngineModel[], part: EnginePart): Promise<void> {
+export async function measureHalf(model: EngineModel, part: EnginePart): Promise<void> {
   const { torch, rows, goals, rounds } = part;
-  for (const model of models) {
-    const { title } = engineRecipes[model];
-    say(`${title}, bf16`);
-    const [single, half] = await compare(model, { threads: 1, strategy: { amp: "bf16" } }, rounds);
-    rows.push({
-      system: "flotilla onednn, 1 thread, bf16",
-      metric: title,
-      value: 1000 * median(half!),
-      unit: "ms/step",
-    });
-    goals.push(atLeast(`${title}, bf16: times the speed of f32`, ratio(single!, half!), HALF_GOAL));
-    if (torch === undefined) continue;
-    const peer = await openTorch(torch.python, model, { threads: 1, environment: torch.environment, bf16: true });
-    const [seconds] = await takeTurns([peer], rounds);
-    await peer.close();
-    rows.push({ system: peer.name, metric: title, value: 1000 * median(seconds!), unit: "ms/step" });
-  }
+  const { title } = engineRecipes[model];
+  say(`${title}, bf16`);
+  const [single, half] = await compare(model, { threads: 1, strategy: { amp: "bf16" } }, rounds);
+  rows.push({
+    system: "flotilla onednn, 1 thread, bf16",
+    metric: title,
+    value: 1000 * median(half!),
+    unit: "ms/step",
+  });
+  goals.push(atLeast(`${title}, bf16: times the speed of f32`, ratio(single!, half!), HALF_GOAL));
+  if (torch === undefined) return;
+  const peer = await openTorch(torch.python, model, { threads: 1, environment: torch.environment, bf16: true });
+  const [seconds] = await takeTurns([peer], rounds);
+  await peer.close();
+  rows.push({ system: peer.name, metric: title, value: 1000 * median(seconds!), unit: "ms/step" });
 }
 
 /** The share of its speed that a model keeps when it recomputes, as the loss in percent. */

@@ -1,11 +1,14 @@
-// Systems of the engine benchmark: flotilla's trainer and PyTorch, each with a model in memory, training when asked to.
+// Systems of the engine benchmark: flotilla's trainer and its peers, each with a model in memory, training when asked to.
 import * as fleet from "../../src/fleet/index.ts";
 import { type EngineModel, type EngineRecipe, engineRecipes } from "./engine-recipes.ts";
+import { installPeer, jaxJs, type NpmPeer, tensorFlowJs } from "./npm-peer.ts";
 import { type Environment, Peer } from "./python.ts";
-import { counted, median } from "./report.ts";
+import { counted, median, say } from "./report.ts";
 
 export interface EngineSystem {
   readonly name: string;
+  /** Whose it is; flotilla's own have none. */
+  readonly peer?: string;
   /** Seconds of a training step: the middle of some. */
   step(): Promise<number>;
   close(): Promise<void>;
@@ -73,10 +76,42 @@ export async function openTorch(
   await peer.next();
   return {
     name: `PyTorch tuned, ${counted(threads, "thread")}${bf16 ? ", bf16" : ""}`,
-    async step() {
-      const { seconds } = await peer.ask<{ seconds: number[] }>(String(recipe.steps));
-      return median(seconds);
-    },
-    close: () => peer.close(),
+    peer: "PyTorch",
+    ...turns(peer, recipe.steps),
   };
+}
+
+const turns = (peer: Peer, steps: number): Pick<EngineSystem, "step" | "close"> => ({
+  async step() {
+    const { seconds } = await peer.ask<{ seconds: number[] }>(String(steps));
+    return median(seconds);
+  },
+  close: () => peer.close(),
+});
+
+/** The libraries for JavaScript that can train the MLP on a CPU; the other models they cannot, or not within minutes. */
+const SCRIPTED: readonly { readonly title: string; readonly from: NpmPeer; readonly script: string }[] = [
+  { title: "jax-js", from: jaxJs, script: "engine-jax.ts" },
+  { title: "TensorFlow.js", from: tensorFlowJs, script: "engine-tfjs.ts" },
+];
+
+/** Those that can be installed and started here, with one thread each; the others are named. */
+export async function openScripted(): Promise<EngineSystem[]> {
+  const { batch, steps } = engineRecipes.mlp;
+  const systems: EngineSystem[] = [];
+  for (const { title, from, script } of SCRIPTED) {
+    const installed = installPeer(from);
+    if ("missing" in installed) {
+      say(`${title} left out: ${installed.missing}`);
+      continue;
+    }
+    const peer = new Peer(process.execPath, script, [installed.folder, String(batch)]);
+    try {
+      await peer.next();
+      systems.push({ name: `${title} wasm, 1 thread`, peer: title, ...turns(peer, steps) });
+    } catch (error) {
+      say(`${title} left out: ${(error as Error).message}`);
+    }
+  }
+  return systems;
 }

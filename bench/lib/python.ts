@@ -1,4 +1,4 @@
-// The Python peers: finding an interpreter that has what a script needs, and speaking to a script in JSON lines.
+// Peers in processes of their own: finding a Python that has what a script needs, and speaking to a script in JSON lines.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
@@ -29,10 +29,14 @@ export class Peer {
   readonly #name: string;
   #errors = "";
 
-  constructor(python: string, script: string, args: readonly string[], env: Environment = {}) {
+  /** @param interpreter what runs the script of `bench/peers` */
+  constructor(interpreter: string, script: string, args: readonly string[], env: Environment = {}) {
     this.#name = script;
     const environment: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env };
-    this.#child = spawn(python, [join(peers, script), ...args], { env: environment, stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(interpreter, [join(peers, script), ...args], {
+      env: environment,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
     this.#child.stderr!.on("data", (chunk) => {
       this.#errors = (this.#errors + chunk).slice(-2000);
     });

@@ -25,6 +25,8 @@ export interface BenchResult {
 export interface BenchOptions {
   /** Less data and shorter windows: shows that all parts run, not what they can do. */
   readonly quick?: boolean;
+  /** The parts to measure, of a benchmark that names its parts; default all. */
+  readonly only?: readonly string[];
 }
 
 /** A goal that is met from `goal` upward. */

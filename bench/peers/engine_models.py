@@ -1,4 +1,4 @@
-"""The models of the engine benchmark in PyTorch: the same layers, sizes, losses and optimizers as bench/lib/engine-models.ts.
+"""The models of the engine benchmark in PyTorch: the same layers, sizes, losses and optimizers as bench/lib/engine-recipes.ts.
 
 Each builder returns (module, loss function of no arguments, optimizer); its batch stays in memory and is the same each step.
 """
