@@ -137,6 +137,21 @@ describe("save modes", () => {
     expect((await scanned(client, { mode: "base" })).keys).toEqual([4n]);
   });
 
+  test("scans that nobody ends make room for others", async () => {
+    const { client } = await served({});
+    await client.push(ones([1n, 2n]));
+    const first = await client.json<ScanReply>("scan", { table: 0 });
+    const second = await client.json<ScanReply>("scan", { table: 0 });
+    const read = ({ scan }: ScanReply): Promise<Uint8Array> =>
+      client.client.call("scanRows", encodeJson({ scan, first: 0, rows: 2 }));
+    for (let i = 0; i < 15; i++) {
+      await read(first);
+      await client.json<ScanReply>("scan", { table: 0 });
+    }
+    expect(decodeRows(joinParts([await read(first)])).keys).toEqual(BigUint64Array.of(1n, 2n));
+    await expect(read(second)).rejects.toThrow(`there is no scan ${second.scan} any more`);
+  });
+
   test("columns are those of checkpoints, and statistics come apart", async () => {
     const { client } = await testPartition(testModel({ dims: [2, 1], table: { accessor: { kind: "ctr" } as never } }));
     await client.push(

@@ -10,7 +10,7 @@ import { randomFrom } from "../program/testing.ts";
 import { joinParts } from "./body.ts";
 import { DurablePartition, type Restored } from "./durable.ts";
 import { Partition } from "./partition.ts";
-import { encodeJson } from "./requests.ts";
+import { encodeJson, type InspectReply } from "./requests.ts";
 import type { ServedModel } from "./spec.ts";
 import { TestClient, testModel } from "./testing-partition.ts";
 
@@ -153,6 +153,28 @@ test("by snapshots alone, what came after the last one is lost, and what is ther
   expect(again.restored).toEqual({ steps: 1, records: 0, tornBytes: 0 });
   expect(await new TestClient(again.partition.client(), model).pull([1n])).toEqual([[1, 1]]);
   await again.durable.close();
+});
+
+test("a delta or daily save is known after a restart, by files or by a scan", async () => {
+  const own = newFolder();
+  const table = { accessor: { kind: "ctr" } as never };
+  const model = counting({ durability: "journal", fsync: false }, { table });
+  const statistics: unknown[] = [];
+  for (let life = 0; life < 3; life++) {
+    const { partition, durable } = await open(own);
+    const client = new TestClient(partition.client(), model);
+    await client.define();
+    statistics.push((await client.json<InspectReply>("inspect", { table: 0, key: "1" })).statistics);
+    if (life === 0) await client.push(new Map([[1n, [0, 0]]]), { shows: [20], clicks: [10] });
+    if (life === 0) await client.json("scan", { table: 0, mode: "daily" });
+    if (life === 1) await client.json("save", { folder: join(own, "saved"), mode: "delta" });
+    await durable.close();
+  }
+  expect(statistics).toEqual([
+    undefined,
+    { show: 20, click: 10, unseen: 1, delta: 11 },
+    { show: 20, click: 10, unseen: 1, delta: 0 },
+  ]);
 });
 
 test("without durability nothing is written", async () => {

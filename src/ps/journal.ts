@@ -1,6 +1,7 @@
 // The journal of a partition: what was applied, in order, in a file that only grows. A record has a length and a checksum,
 // so that one which a crash cut in the middle is told from a whole one; a crash can cut only the last.
 import { type FileHandle, open, truncate } from "node:fs/promises";
+import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import { aligned } from "./body.ts";
 import type { AppliedCall, AppliedRecord } from "./partition.ts";
@@ -44,8 +45,13 @@ export class Journal {
   }
 
   /** A new file. */
-  static async create(path: string, options: { readonly fsync: boolean }): Promise<Journal> {
-    return new Journal(await open(path, "wx"), options.fsync);
+  static async create(path: string, { fsync }: { readonly fsync: boolean }): Promise<Journal> {
+    const journal = new Journal(await open(path, "wx"), fsync);
+    if (fsync) {
+      const folder = await open(dirname(path), "r");
+      await folder.sync().finally(() => folder.close());
+    }
+    return journal;
   }
 
   /** The bodies must stay as they are until they are written. */

@@ -13,6 +13,7 @@ import {
   type PartitionClient,
   type PartitionStatistics,
   type PsMethod,
+  type SaveMode,
 } from "./requests.ts";
 import { decodeChanges } from "./row-messages.ts";
 import { loadPartition, savePartition } from "./saved-partition.ts";
@@ -173,11 +174,11 @@ export class Partition {
   #change(method: PsMethod, body: Uint8Array, caller: Caller): Reply | Promise<Reply> {
     if (this.#frozen !== undefined) return this.#frozen.then(() => this.#change(method, body, caller));
     try {
-      if (method === "save")
-        return this.frozen(() => savePartition(this.state, this.#scans, decodeRequest("save", body))).then(encodeJson);
+      if (method === "save") return this.#save(decodeRequest("save", body));
       if (method === "load") return this.#load(decodeRequest("load", body).folder);
       if (method === "push" || method === "pushPull") return this.#push(method, body, caller);
       const reply = this.#apply(method, body);
+      if (method === "scan" && !changesRows(decodeRequest("scan", body).mode)) return reply;
       return this.#logged({ method, calls: [callOf(caller, body)] }, reply);
     } catch (error) {
       this.#refused++;
@@ -239,6 +240,12 @@ export class Partition {
     this.#sync ??= new SyncStep(ranks, (pushes) => this.#step(pushes));
   }
 
+  async #save(request: { readonly folder: string; readonly mode: SaveMode }): Promise<Reply> {
+    const reply = await this.frozen(() => savePartition(this.state, this.#scans, request));
+    if (changesRows(request.mode)) await this.log?.snapshot();
+    return encodeJson(reply);
+  }
+
   async #load(folder: string): Promise<Reply> {
     const reply = await this.frozen(() => loadPartition(this.state, this.#scans, folder));
     await this.log?.snapshot();
@@ -257,4 +264,6 @@ export class Partition {
   }
 }
 
+/** Whether a save of this mode changes the statistics of rows. */
+const changesRows = (mode: SaveMode): boolean => mode === "delta" || mode === "daily";
 const callOf = ({ client, sequence }: Caller, body: Uint8Array): AppliedCall => ({ client, sequence, body });

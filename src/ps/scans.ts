@@ -14,8 +14,8 @@ import { gatherKernel } from "./whole-rows.ts";
 /** Added to a table's number: its statistics instead of its weights, in `RowChunk.table`. */
 export const STATISTICS_OF = 2 ** 31;
 export const statisticsColumns = ["show", "click", "unseen", "delta"] as const;
-/** The most scans at once. */
-const MAX_SCANS = 256;
+/** The most scans at once: whoever died in the middle of one ends none. */
+const MAX_SCANS = 16;
 const BLOCK = 4096;
 
 interface Scan {
@@ -59,7 +59,7 @@ export class Scans {
 
   begin(tables: readonly TablePart[], { table: index, mode = "all", statistics = false }: ScanRequest): ScanReply {
     const table = expectTable(tables, index);
-    if (this.#scans.size >= MAX_SCANS) throw new RpcError("refused", `${MAX_SCANS} scans are open; end some`);
+    if (this.#scans.size >= MAX_SCANS) this.end(this.#scans.keys().next().value!);
     const columns = statistics ? statisticsOf(table) : columnsOf(table);
     const all = savedKeys(this.#heap, this.#scratch, table, { mode, seen: statistics });
     const n = columns.length === 0 ? 0 : all.n;
@@ -71,7 +71,10 @@ export class Scans {
   /** Rows `first` to `first + rows` of the scan. */
   rows(tables: readonly TablePart[], request: { scan: number; first: number; rows: number }): Uint8Array[] {
     const scan = this.#scans.get(request.scan);
-    if (scan === undefined) throw new RpcError("refused", `there is no scan ${request.scan}; begin one`);
+    if (scan === undefined) throw new RpcError("refused", `there is no scan ${request.scan} any more; begin one`);
+    // The one that nobody has read for longest is the first to go.
+    this.#scans.delete(request.scan);
+    this.#scans.set(request.scan, scan);
     const table = tables[scan.table]!;
     const first = Math.min(request.first, scan.n);
     const n = Math.min(request.rows, scan.n - first);

@@ -54,6 +54,8 @@ export async function countUnderKills({ protocol, mode, kills: wanted, between }
     const target = { table: 0, fields: [0], width: 2, wire: "f32" } as const;
     let acknowledged = 0;
     let kills = 0;
+    let goal = Number.POSITIVE_INFINITY;
+    let reached = (): void => {};
     const work = async (client: RpcClient, worker: number): Promise<number> => {
       for (let step = 0; ; step++) {
         // Workers of mode sync must make the same number of steps.
@@ -69,12 +71,15 @@ export async function countUnderKills({ protocol, mode, kills: wanted, between }
           step % 3 === 2 ? (["pushPull", [...push, ...pull]] as const) : (["push", push] as const);
         await client.call(method, parts, { retries: 1000 });
         acknowledged++;
+        if (acknowledged >= goal) reached();
       }
     };
     const working = Promise.all(clients.map(work));
     while (kills < wanted) {
-      const goal = acknowledged + 3 + Math.floor(random() * between);
-      while (acknowledged < goal) await new Promise((resolve) => setImmediate(resolve));
+      goal = acknowledged + 3 + Math.floor(random() * between);
+      await new Promise<void>((resolve) => {
+        reached = resolve;
+      });
       server.child.kill("SIGKILL");
       await once(server.child, "exit");
       kills++;
