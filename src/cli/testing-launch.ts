@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Child, Workplace } from "../cli/testing.ts";
+import { type Child, Workplace } from "./testing.ts";
 
 const cluster = fileURLToPath(new URL("../cluster/index.ts", import.meta.url));
 

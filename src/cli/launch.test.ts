@@ -3,10 +3,10 @@ import { readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Child } from "../cli/testing.ts";
-import { askStatus } from "./inspect.ts";
-import type { JobFile } from "./jobs.ts";
-import { LaunchPlace, runs } from "./testing.ts";
+import { askStatus } from "../launch/inspect.ts";
+import type { JobFile } from "../launch/jobs.ts";
+import type { Child } from "./testing.ts";
+import { LaunchPlace, runs } from "./testing-launch.ts";
 
 const place = new LaunchPlace();
 afterAll(() => place.dispose());

@@ -1,9 +1,9 @@
 // A real Slurm of two nodes, and real mpirun and mpiexec, where they are installed.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type SlurmCluster, startSlurm, whyNoSlurm, whyNot } from "../../test/slurm.ts";
-import { Child } from "../cli/testing.ts";
-import { flotilla } from "./programs.ts";
-import { LaunchPlace } from "./testing.ts";
+import { flotilla } from "../launch/programs.ts";
+import { Child } from "./testing.ts";
+import { LaunchPlace } from "./testing-launch.ts";
 
 const place = new LaunchPlace();
 afterAll(() => place.dispose());

@@ -5,9 +5,9 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { Child } from "../cli/testing.ts";
-import { shellQuote } from "./shell.ts";
-import { LaunchPlace, runs } from "./testing.ts";
+import { shellQuote } from "../launch/shell.ts";
+import { Child } from "./testing.ts";
+import { LaunchPlace, runs } from "./testing-launch.ts";
 
 const place = new LaunchPlace();
 afterAll(() => place.dispose());
