@@ -79,6 +79,14 @@ describe("pages", () => {
     expect([...flags(read("docs", "cli.md"))].sort()).toEqual([...flags(helps.join())].sort());
   });
 
+  it("describe every option of launch, status and stop on their page", async () => {
+    const page = read("docs", "launch.md");
+    for (const command of ["launch", "status", "stop"]) {
+      const help = await run("bin/flotilla.js", [command, "--help"], root);
+      for (const [flag] of help.matchAll(/--[a-z][a-z-]*/g)) if (flag !== "--help") expect(page).toContain(flag);
+    }
+  });
+
   it("describe every benchmark", async () => {
     const names = (await run("bench/main.ts", ["--help"], root)).matchAll(/^ {2}(\w+) {2,}/gm);
     const described = read("docs", "benchmarks.md").matchAll(/^\| `(\w+)` \|/gm);
