@@ -25,6 +25,7 @@ Examples:
   flotilla evaluate runs/NAME test.tsv                log loss, AUC and calibration on other rows
   flotilla predict runs/NAME new.tsv > scores.txt     one probability a line
   flotilla word2vec train words.txt -o vectors.bin    word vectors from text
+  flotilla launch --servers 2 --workers 2 ctr.ts      run a script as a job of many processes
   flotilla doctor                                     what this machine has, and how to make it faster
 
 flotilla COMMAND --help explains a command. DEBUG=1 adds stack traces to errors.`,
