@@ -16,6 +16,7 @@ export type {
   SaveProgress,
   TableChunk,
   TableColumn,
+  TableRange,
   TableSource,
   TensorData,
   TensorInfo,

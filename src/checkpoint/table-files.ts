@@ -7,7 +7,7 @@ import { type OnBytes, RegionWriter, writeAll } from "./files.ts";
 import type { ManifestTable } from "./manifest.ts";
 import { SafetensorsFile } from "./safetensors.ts";
 import { encodeHeader, type TensorShape } from "./safetensors-header.ts";
-import type { SavedTable, TableChunk, TableColumn, TableSource } from "./types.ts";
+import type { SavedTable, TableChunk, TableColumn, TableRange, TableSource } from "./types.ts";
 
 const KEYS = "keys";
 const DEFAULT_CHUNK_ROWS = 65_536;
@@ -182,28 +182,42 @@ export async function openTable(folder: string, table: ManifestTable): Promise<S
   if (files.reduce((sum, { rows }) => sum + rows, 0) !== rows) {
     throw new CheckpointError(folder, `the files of table "${name}" do not have its ${rows} rows together`);
   }
-  return { name, rows, columns, chunks: (maxRows = DEFAULT_CHUNK_ROWS) => readRows(folder, table, maxRows) };
+  const chunks = (maxRows = DEFAULT_CHUNK_ROWS, range: TableRange = {}): AsyncIterable<TableChunk> =>
+    readRows(folder, table, maxRows, range);
+  return { name, rows, columns, chunks };
 }
 
-async function* readRows(folder: string, table: ManifestTable, maxRows: number): AsyncGenerator<TableChunk> {
+async function* readRows(
+  folder: string,
+  table: ManifestTable,
+  maxRows: number,
+  { columns: names, first: from = 0, end: to = table.rows }: TableRange,
+): AsyncGenerator<TableChunk> {
   if (!Number.isInteger(maxRows) || maxRows < 1) {
     throw new RangeError(`chunks of table "${table.name}": maxRows must be an integer of at least 1, got ${maxRows}`);
   }
-  const largest = Math.min(maxRows, Math.max(...table.files.map(({ rows }) => rows)));
+  const stray = names?.find((name) => table.columns.every((column) => column.name !== name));
+  if (stray !== undefined) throw new RangeError(`chunks of table "${table.name}": it has no column "${stray}"`);
+  const wanted = table.columns.filter(({ name }) => names?.includes(name) ?? true);
+  const largest = Math.min(maxRows, Math.max(1, to - from), Math.max(...table.files.map(({ rows }) => rows)));
   const keys = new BigUint64Array(largest);
-  const columns = table.columns.map(({ width }) => new Float32Array(largest * width));
+  const columns = wanted.map(({ width }) => new Float32Array(largest * width));
+  let before = 0;
   for (const { name, rows } of table.files) {
+    const end = Math.min(rows, to - before);
+    let first = Math.max(0, from - before);
+    before += rows;
+    if (first >= end) continue;
     await using file = await SafetensorsFile.open(join(folder, name));
-    for (let first = 0; first < rows; first += largest) {
-      const n = Math.min(largest, rows - first);
+    for (; first < end; first += largest) {
+      const n = Math.min(largest, end - first);
       const chunk = {
         rows: n,
         keys: keys.subarray(0, n),
-        columns: table.columns.map(({ width }, i) => columns[i]!.subarray(0, n * width)),
+        columns: wanted.map(({ width }, i) => columns[i]!.subarray(0, n * width)),
       };
       await file.read(KEYS, chunk.keys, first);
-      for (const [i, { name, width }] of table.columns.entries())
-        await file.read(name, chunk.columns[i]!, first * width);
+      for (const [i, { name, width }] of wanted.entries()) await file.read(name, chunk.columns[i]!, first * width);
       yield chunk;
     }
   }

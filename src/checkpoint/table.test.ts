@@ -64,3 +64,41 @@ test("a table is saved from one heap and loaded into another", async () => {
   expect(rowsOf(second, loaded, keysIn(second))).toEqual(rowsOf(first, saved, keys));
   rmSync(folder, { recursive: true });
 });
+
+test("any rows and columns of a table are read alone, across files", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "flotilla-table-"));
+  const path = join(folder, "checkpoint");
+  const keys = BigUint64Array.from({ length: 1000 }, (_, i) => BigInt(i + 1));
+  const columns = [2, 1].map((width) => Float32Array.from({ length: 1000 * width }, (_, i) => i));
+  const names = [
+    { name: "a", width: 2 },
+    { name: "b", width: 1 },
+  ];
+  const source = { name: "t", rows: 1000, columns: names, chunks: () => [{ rows: 1000, keys, columns }] };
+  await saveCheckpoint(path, { tables: [source] }, { maxFileBytes: 4200 });
+  await using checkpoint = await openCheckpoint(path);
+  const table = checkpoint.table("t");
+  const read = async (...range: Parameters<typeof table.chunks>): Promise<{ keys: number[]; columns: number[][] }> => {
+    const all = { keys: [] as number[], columns: [] as number[][] };
+    for await (const chunk of table.chunks(...range)) {
+      expect(chunk.keys.length).toBe(chunk.rows);
+      all.keys.push(...Array.from(chunk.keys, Number));
+      for (const [i, column] of chunk.columns.entries()) all.columns[i] = [...(all.columns[i] ?? []), ...column];
+    }
+    return all;
+  };
+  expect((await read(70, { columns: ["b"] })).columns).toEqual([[...columns[1]!]]);
+  expect((await read(70, { columns: [] })).keys).toEqual(Array.from(keys, Number));
+  for (const [first, end] of [
+    [0, 1],
+    [190, 480],
+    [999, 1000],
+    [500, 500],
+  ] as const) {
+    const part = await read(64, { columns: ["b", "a"], first, end });
+    expect(part.keys).toEqual(Array.from(keys.subarray(first, end), Number));
+    if (end > first) expect(part.columns).toEqual([[...columns[0]!.subarray(2 * first, 2 * end)], part.columns[1]]);
+  }
+  await expect(read(64, { columns: ["c"] })).rejects.toThrow('it has no column "c"');
+  rmSync(folder, { recursive: true });
+});

@@ -74,11 +74,20 @@ export interface TensorInfo {
   readonly byteLength: number;
 }
 
+/** What to read of a table; default: everything. */
+export interface TableRange {
+  /** Names of columns; chunks have them in the table's order. The keys are always there. */
+  readonly columns?: readonly string[];
+  /** Rows from `first` to before `end`, by their places in the files. */
+  readonly first?: number;
+  readonly end?: number;
+}
+
 /** A table of an open checkpoint. */
 export interface SavedTable {
   readonly name: string;
   readonly rows: number;
   readonly columns: readonly TableColumn[];
   /** Rows in file order, at most `maxRows` (default 65,536) a chunk; the chunk's arrays are reused. */
-  chunks(maxRows?: number): AsyncIterable<TableChunk>;
+  chunks(maxRows?: number, range?: TableRange): AsyncIterable<TableChunk>;
 }
