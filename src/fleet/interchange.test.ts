@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findPython } from "../../bench/lib/python.ts";
 import { type Dataset, tensors } from "../data/index.ts";
 import { relativeError } from "../engine/testing.ts";
-import { deepFM, type Model } from "../models/index.ts";
+import { deepFM, lstmLanguageModel, type Model } from "../models/index.ts";
 import { batchNorm, conv2d, embedding, gru, layerNorm, linear, lstm, transformerLayer } from "../nn/index.ts";
 import { sgd } from "../optim/index.ts";
 import { init, type Job } from "./job.ts";
@@ -144,6 +144,22 @@ describe("exportOnnx", () => {
       /none\/x.onnx: cannot be written/,
     );
     expect(readdirSync(folder.path).filter((name) => name.includes("tmp"))).toEqual([]);
+    await trainer.close();
+  });
+
+  test("a recurrent language model goes along", async () => {
+    const ids = { data: Int32Array.from({ length: 4 * 6 }, (_, i) => (i * 7) % 11), shape: [4, 6] };
+    const dataset = tensors({ ids, label: ids }, { batch: 4 });
+    const trainer = job.trainer(lstmLanguageModel({ vocabulary: 11, width: 8 }), { optimizer: sgd({ lr: 0.5 }) });
+    await trainer.fit(dataset, { epochs: 2, progress: false });
+    const path = join(folder.path, "language.onnx");
+    await trainer.exportOnnx(path);
+    const session = await InferenceSession.create(readFileSync(path));
+    const { predictions } = await session.run({ ids: new OrtTensor("int32", ids.data, ids.shape) });
+    expect(predictions!.dims).toEqual([4, 6, 11]);
+    const expected = [...(await trainer.predict(dataset))];
+    expect(relativeError([...(predictions!.data as Float32Array)], expected)).toBeLessThan(1e-5);
+    await session.release();
     await trainer.close();
   });
 

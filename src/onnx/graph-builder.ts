@@ -45,6 +45,19 @@ export class GraphBuilder {
     );
   }
 
+  /** Removes nodes and constants that the named values do not need. */
+  keep(names: readonly string[]): void {
+    const needed = new Set(names);
+    const nodes = this.nodes.toReversed().filter(({ inputs, outputs }) => {
+      if (!outputs.some((name) => needed.has(name))) return false;
+      for (const name of inputs) needed.add(name);
+      return true;
+    });
+    this.nodes.splice(0, this.nodes.length, ...nodes.toReversed());
+    const constants = this.initializers.filter(({ name }) => needed.has(name));
+    this.initializers.splice(0, this.initializers.length, ...constants);
+  }
+
   tensor(name: string, shape: readonly number[], data: Float32Array): string {
     this.initializers.push({ name, type: ElementType.float, shape, bytes: bytesOf(data) });
     return name;

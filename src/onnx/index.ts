@@ -82,6 +82,8 @@ export function onnxModel(
     graph.nodes.push({ type: "Identity", name: label, inputs: [nameOf(id)], outputs: [label], attributes: {} });
     return info(label, id);
   });
+  // Recurrent layers take the products in front of them into theirs.
+  graph.keep(Object.keys(program.outputs));
   const bytes = encodeModel(
     {
       name,

@@ -3,8 +3,10 @@ import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-web";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../engine/testing.ts";
 import * as e from "../kernels/expr.ts";
-import { gpt } from "../models/index.ts";
+import { gpt, lstmLanguageModel } from "../models/index.ts";
+import { gru, lstm } from "../nn/index.ts";
 import { elementwise, interpret, type ModelFunction, type Program, type TensorType, trace } from "../program/index.ts";
+import { Tensor } from "../program/tensor.ts";
 import { randomFeed, randomFrom } from "../program/testing.ts";
 import { onnxModel } from "./index.ts";
 
@@ -95,12 +97,58 @@ describe("onnxModel", () => {
     );
   });
 
+  test("recurrent layers, stacked, from zeros and from given states", () =>
+    expectSame(
+      ({ x, hidden, cell }, ctx) => ({
+        lstm: lstm(ctx, "lstm", x, { units: 3, layers: 2 }),
+        continued: lstm(ctx, "continued", x, { units: 3, initialState: { hidden, cell } }),
+        gru: gru(ctx, "gru", x, { units: 3, layers: 2 }),
+        continuedGru: gru(ctx, "continued-gru", x, { units: 3, initialState: hidden }),
+      }),
+      { x: f32(2, 5, 4), hidden: f32(1, 2, 3), cell: f32(1, 2, 3) },
+    ));
+
+  test.each(["lstm", "gru"] as const)("%s of inputs that no product projects", (kind) => {
+    const gates = kind === "lstm" ? 4 : 3;
+    return expectSame(
+      ({ xw, weight, bias, h0, c0 }) => ({
+        y: kind === "lstm" ? xw.emit("lstm", [xw, weight, h0, c0], {}) : xw.emit("gru", [xw, weight, bias, h0], {}),
+      }),
+      { xw: f32(5, 2, gates * 3), weight: f32(3, gates * 3), bias: f32(gates * 3), h0: f32(2, 3), c0: f32(2, 3) },
+    );
+  });
+
+  test("a language model has one node a layer, which takes the product in front of it", async () => {
+    const model = lstmLanguageModel({ vocabulary: 5, width: 6 });
+    const forward: ModelFunction<"ids"> = ({ ids }, ctx) => ({ logits: model.forward({ ids }, ctx) });
+    const inputs = { ids: i32(2, 7) };
+    await expectSame(forward, inputs);
+    const program = trace(forward, { inputs, training: false });
+    const sizes = Object.entries(program.parameters).map(([name, { value }]): [string, number] => [
+      name,
+      program.values[value]!.shape.reduce((size, extent) => size * extent, 1),
+    ]);
+    const zeros = new Map(sizes.map(([name, size]) => [name, new Float32Array(size)]));
+    const bytes = onnxModel(program, (name) => zeros.get(name));
+    const text = new TextDecoder("latin1").decode(bytes);
+    // Field 4 of a node is its type.
+    const nodes = (type: string): number => text.split(`\x22${String.fromCharCode(type.length)}${type}`).length - 1;
+    expect([nodes("LSTM"), nodes("Gemm")]).toEqual([2, 1]);
+  });
+
   test("names of inputs and outputs stay, integers are cast where they are numbers", () =>
     expectSame(({ n, x }) => ({ sum: x.add(n) }), { n: i32(3), x: f32(2, 3) }));
 
   test("says what has no counterpart, and which weight is missing", () => {
     const dropping = trace(({ x }) => x.emit("softmax_grad", [x, x], {}), { inputs: { x: f32(2, 3) } });
     expect(() => onnxModel(dropping, () => undefined)).toThrow(/softmax_grad: it has no counterpart/);
+    const cells = trace(
+      ({ xw, w, h }) => new Tensor(xw.trace, xw.trace.builder.emit("lstm", [xw.id, w.id, h.id, h.id], {})[1]!),
+      {
+        inputs: { xw: f32(3, 2, 8), w: f32(2, 8), h: f32(2, 2) },
+      },
+    );
+    expect(() => onnxModel(cells, () => undefined)).toThrow(/lstm: only its states have a counterpart/);
     const weighted = trace(({ x }, ctx) => x.mul(ctx.parameter("w", [3], { kind: "ones" })), {
       inputs: { x: f32(2, 3) },
     });

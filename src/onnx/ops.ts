@@ -1,29 +1,17 @@
 // What each op of a program becomes in ONNX. Pictures are NHWC here and NCHW there: convolutions and pooling get
 // transpositions around them, which runtimes cancel between neighbours.
 import { input } from "../kernels/expr.ts";
-import { type Op, type OpKind, type OpOf, type Program, sizeOf, type ValueId } from "../program/ir.ts";
+import { type Op, type OpKind, type Program, sizeOf, type ValueId } from "../program/ir.ts";
 import { broadcastShapes } from "../program/ops/broadcast.ts";
 import { ExpressionWriter } from "./expressions.ts";
 import type { GraphBuilder } from "./graph-builder.ts";
 import { ElementType } from "./proto.ts";
-
-/** What is known while ops are written. */
-export interface OpWriter {
-  readonly graph: GraphBuilder;
-  readonly program: Program;
-  /** The ONNX name of a value, as it is. */
-  name(id: ValueId): string;
-  /** The ONNX name of a value as f32 numbers. */
-  number(id: ValueId): string;
-}
-
-type WriteOp<K extends OpKind> = (op: OpOf<K>, writer: OpWriter) => string[];
+import { writeGru, writeLstm } from "./recurrent.ts";
+import { type OpWriter, placeOf, shapeOf, type WriteOp } from "./writer.ts";
 
 const TO_NCHW = [0, 3, 1, 2];
 const TO_NHWC = [0, 2, 3, 1];
 const HWIO_TO_OIHW = [3, 2, 0, 1];
-
-const shapeOf = ({ program }: OpWriter, id: ValueId): readonly number[] => program.values[id]!.shape;
 
 const activations = { relu: "Relu", sigmoid: "Sigmoid", tanh: "Tanh" } as const;
 
@@ -156,6 +144,10 @@ export const opWriters: { readonly [K in OpKind]?: WriteOp<K> } = {
     ]),
   ],
 
+  lstm: writeLstm,
+
+  gru: writeGru,
+
   /** ½ Σ_d ((Σ_f x)² − Σ_f x²) of x [B,F,D]. */
   fm(op, writer) {
     const { graph } = writer;
@@ -174,12 +166,11 @@ export const opWriters: { readonly [K in OpKind]?: WriteOp<K> } = {
 export function writeOp(op: Op, writer: OpWriter): string[] {
   const write = opWriters[op.kind] as WriteOp<OpKind> | undefined;
   if (write === undefined) {
-    const place = op.scope === "" ? "" : ` in ${op.scope}`;
     const reason =
       op.kind === "lookup" || op.kind === "gather" || op.kind === "gather_pool"
         ? "tables that grow have no counterpart; give the model the embeddings as an input"
         : "it has no counterpart there";
-    throw new Error(`ONNX export: ${op.kind}${place}: ${reason}`);
+    throw new Error(`ONNX export: ${op.kind}${placeOf(op)}: ${reason}`);
   }
   return write(op as never, writer);
 }
