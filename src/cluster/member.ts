@@ -239,6 +239,8 @@ function dial(world: World, address: string, options: MemberOptions, connectMs: 
     address,
     name: `${world.role} ${world.rank}`,
     connectMs,
+    // A script that has come to its end shall end, whether it left or not.
+    keepAlive: false,
     ...(world.keys !== undefined && { keys: { folder: world.keys, role: world.role } }),
     ...(faults !== undefined && { faults }),
     ...(heartbeatMs !== undefined && { heartbeatMs }),

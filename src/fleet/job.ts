@@ -45,6 +45,8 @@ export class Job {
   readonly pool: TrainerPool;
   /** The parameter servers, where the job has some. */
   readonly servers: Servers | undefined;
+  /** What must be closed before this process leaves the job. */
+  readonly closing: Set<{ close(): Promise<void> }> = new Set();
   readonly #leave: () => Promise<void>;
 
   constructor(threads: number, heap: Heap, provider: ProviderDescription, place: Place = alone) {
@@ -71,6 +73,7 @@ export class Job {
 
   /** Ends the trainer threads. Trainers of this job can no longer be used. */
   async close(): Promise<void> {
+    await Promise.all([...this.closing].map((each) => each.close()));
     await this.pool.close();
     await this.#leave();
   }

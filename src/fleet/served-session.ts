@@ -27,7 +27,7 @@ import { gradientsOf, lookupsIn, servedModel, servedNames } from "./served-model
 import type { Servers } from "./servers.ts";
 import type { Strategy } from "./strategy.ts";
 
-const DEFAULTS = { prefetch: 2, sendQueueSize: 16, sendWaitTimes: 5 } as const;
+const DEFAULTS = { prefetch: 1, sendQueueSize: 16, sendWaitTimes: 5 } as const;
 /** Gradients that wait take at most so much memory, beyond two batches a thread. */
 const MAX_WAITING_BYTES = 2 ** 29;
 
@@ -90,6 +90,7 @@ export class ServedSession {
       onReconnect: (address) => servers.say(`the server at ${address} is back`),
     });
     const session = new ServedSession(options, remote);
+    options.job.closing.add(session);
     try {
       await session.#begin();
     } catch (error) {
@@ -149,7 +150,8 @@ export class ServedSession {
   }
 
   async close(): Promise<void> {
-    const { heap } = this.#options.job;
+    const { heap, closing } = this.#options.job;
+    if (!closing.delete(this)) return;
     await this.#communicator?.close();
     await this.#remote.close();
     for (const table of [...this.#tables, ...this.#local]) table.dispose();
@@ -195,7 +197,7 @@ export class ServedSession {
     await this.state.define();
     const { threads, heap } = job;
     const { mode, prefetch = DEFAULTS.prefetch, sendWaitTimes = DEFAULTS.sendWaitTimes } = strategy;
-    const { sendQueueSize = DEFAULTS.sendQueueSize, maxMergeGrads = threads } = strategy;
+    const { sendQueueSize = DEFAULTS.sendQueueSize, maxMergeGrads = sendQueueSize } = strategy;
     const room = Math.max(2 * threads, Math.floor(MAX_WAITING_BYTES / Math.max(1, this.#gradients.bytes)));
     const gradients = this.#gradients;
     const geo = mode === "geo" ? this.#geo() : undefined;

@@ -19,13 +19,16 @@ const strategySchema = z.strictObject({
   geo: z.strictObject({ every: z.int().min(1).default(100) }).optional(),
   /** How gradients and rows travel between workers and servers; sums and weights stay f32. Default "f32". */
   wire: z.enum(["f32", "f16", "bf16"]).optional(),
-  /** Mode `async`: batches of each thread whose rows are pulled while it computes; default 2. */
+  /** Mode `async`: batches of each thread whose rows are pulled while it computes; default 1. More hides slower servers, with older rows. */
   prefetch: z.int().min(1).max(64).optional(),
   /** Mode `async`: batches whose gradients may wait to be sent, of all threads together; default 16. */
   sendQueueSize: z.int().min(1).max(1024).optional(),
-  /** Mode `async`: the most batches whose gradients are merged into one push; default as many as there are threads. */
+  /** Mode `async`: the most batches whose gradients are merged into one push; default all that wait. */
   maxMergeGrads: z.int().min(1).max(1024).optional(),
-  /** Mode `async`: how often, 10 ms apart, an empty queue is looked at before fewer are pushed; default 5. */
+  /**
+   * Mode `async`: how often, 10 ms apart, an empty queue is looked at before fewer batches are pushed than there are threads;
+   * default 5.
+   */
   sendWaitTimes: z.int().min(0).max(1000).optional(),
   /**
    * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;

@@ -17,6 +17,8 @@ export interface ClientOptions extends LinkOptions {
   readonly keys?: KeysOption;
   /** What this client calls itself in the server's messages, as "worker 3". Default: the process id. */
   readonly name?: string;
+  /** Whether the connection keeps the process alive while no call waits for a reply. Default true. */
+  readonly keepAlive?: boolean;
   /** How long `connect` waits for a server that is not there yet. Default 30 000. */
   readonly connectMs?: number;
   /** A call without a reply is sent again after so long, over the same connection. Default: never, with `faults.drop` 100. */
@@ -41,6 +43,7 @@ export class RpcClient {
   readonly #stop = new AbortController();
   readonly #heartbeat: NodeJS.Timeout;
   #link: Link | undefined;
+  #waiting = 0;
   #bytesSent = 0;
   #bytesReceived = 0;
 
@@ -92,7 +95,18 @@ export class RpcClient {
    */
   call(method: string, parts: readonly Uint8Array[] = [], options: CallOptions = {}): Promise<Uint8Array> {
     const wrong = wrongCallOption(method, options);
-    return wrong === undefined ? this.#queue.add(method, parts, options) : Promise.reject(wrong);
+    if (wrong !== undefined) return Promise.reject(wrong);
+    const reply = this.#queue.add(method, parts, options);
+    if (this.#options.keepAlive === false) this.#holdFor(reply);
+    return reply;
+  }
+
+  #holdFor(reply: Promise<unknown>): void {
+    const release = (): void => {
+      if (--this.#waiting === 0) this.#link?.hold(false);
+    };
+    if (this.#waiting++ === 0) this.#link?.hold(true);
+    reply.then(release, release);
   }
 
   /** Fails the calls that wait and ends the connection. */
@@ -143,6 +157,7 @@ export class RpcClient {
           clearTimeout(timer);
           link.maxFrameBytes = this.#limits.maxFrameBytes;
           this.#link = link;
+          if (this.#options.keepAlive === false) link.hold(this.#waiting > 0);
           this.#queue.connected(link, welcome);
           resolve();
         },

@@ -102,6 +102,12 @@ export class Link {
     this.#decoder.divert(sequence);
   }
 
+  /** Whether the connection keeps the process alive. */
+  hold(alive: boolean): void {
+    if (alive) this.#socket.ref();
+    else this.#socket.unref();
+  }
+
   /** Takes no more frames and reads no more bytes until `resume`. */
   pause(): void {
     this.#decoder.pause();

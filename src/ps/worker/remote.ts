@@ -35,7 +35,7 @@ export class RemotePartitions {
     const results = await Promise.allSettled(
       addresses.map((address) =>
         RpcClient.connect({
-          ...{ address, name, connectMs: CONNECT_MS },
+          ...{ address, name, connectMs: CONNECT_MS, keepAlive: false },
           ...(keys === undefined ? {} : { keys }),
           ...(onDisconnect && { onDisconnect: (error) => onDisconnect(address, error) }),
           ...(onReconnect && { onReconnect: () => onReconnect(address) }),
