@@ -3,7 +3,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError } from "./error.ts";
-import { type OnBytes, RegionWriter, writeAll } from "./files.ts";
+import { type OnBytes, RegionWriter, replaceFile, writeAll } from "./files.ts";
 import type { ManifestTable } from "./manifest.ts";
 import { SafetensorsFile } from "./safetensors.ts";
 import { encodeHeader, type TensorShape } from "./safetensors-header.ts";
@@ -24,8 +24,43 @@ export async function writeTable(
   onBytes: OnBytes,
 ): Promise<ManifestTable> {
   const { name, rows } = source;
-  const columns = source.columns.map(({ name, width }) => ({ name, width }));
   const where = join(folder, `table "${name}"`);
+  const columns = checkedColumns(where, source);
+  const shards = splitRows(where, rows, columns, maxFileBytes);
+  const files = shards.map((rows, i) => ({ name: shardName(name, i + 1, shards.length), rows }));
+  const cursor = new ChunkCursor(where, source);
+  try {
+    for (const file of files) await writeShard(join(folder, file.name), file.rows, columns, cursor, { onBytes });
+    await cursor.expectEnd();
+  } finally {
+    await cursor.close();
+  }
+  return { name, rows, columns, files };
+}
+
+/**
+ * Writes a table as one file, in place of one that may be there only when it is complete: a tensor `keys` U64 [rows] and a
+ * tensor F32 [rows, width] per column.
+ * @throws CheckpointError when the source breaks its word or the disk fails
+ */
+export async function writeTableFile(
+  path: string,
+  source: TableSource,
+  options: { readonly metadata?: Readonly<Record<string, string>>; readonly onBytes?: OnBytes } = {},
+): Promise<void> {
+  const columns = checkedColumns(path, source);
+  await replaceFile(path, async (temporary) => {
+    const cursor = new ChunkCursor(path, source);
+    try {
+      await writeShard(temporary, source.rows, columns, cursor, options);
+      await cursor.expectEnd();
+    } finally {
+      await cursor.close();
+    }
+  });
+}
+
+function checkedColumns(where: string, { rows, columns }: TableSource): TableColumn[] {
   if (!Number.isSafeInteger(rows) || rows < 0) throw new CheckpointError(where, `rows must be a count, got ${rows}`);
   for (const { name, width } of columns) {
     if (name === KEYS) throw new CheckpointError(where, `a column must not be named "${KEYS}"; rename it`);
@@ -33,16 +68,7 @@ export async function writeTable(
       throw new CheckpointError(where, `column "${name}" must have a width of at least 1, got ${width}`);
     }
   }
-  const shards = splitRows(where, rows, columns, maxFileBytes);
-  const files = shards.map((rows, i) => ({ name: shardName(name, i + 1, shards.length), rows }));
-  const cursor = new ChunkCursor(where, source);
-  try {
-    for (const file of files) await writeShard(join(folder, file.name), file.rows, columns, cursor, onBytes);
-    await cursor.expectEnd();
-  } finally {
-    await cursor.close();
-  }
-  return { name, rows, columns, files };
+  return columns.map(({ name, width }) => ({ name, width }));
 }
 
 function splitRows(table: string, rows: number, columns: readonly TableColumn[], maxFileBytes: number): number[] {
@@ -74,9 +100,9 @@ async function writeShard(
   rows: number,
   columns: readonly TableColumn[],
   cursor: ChunkCursor,
-  onBytes: OnBytes,
+  { metadata = {}, onBytes = () => {} }: { metadata?: Readonly<Record<string, string>>; onBytes?: OnBytes },
 ): Promise<void> {
-  const header = encodeHeader(path, shapesOf(rows, columns));
+  const header = encodeHeader(path, shapesOf(rows, columns), metadata);
   const file = await open(path, "wx");
   try {
     await writeAll(file, header.bytes, 0);

@@ -1,0 +1,84 @@
+// A table of a saved model as one file for other programs, written front to back: Parquet or safetensors.
+import { open } from "node:fs/promises";
+import { replaceFile, writeTableFile } from "../../checkpoint/index.ts";
+import { ParquetWriter } from "../../parquet/index.ts";
+import type { SaveMode } from "../requests.ts";
+import type { SavedTables } from "./parts.ts";
+import { chosenColumns, countRows, readRows } from "./rows.ts";
+import { defaultSaveRules, type SaveRules } from "./save-rules.ts";
+
+export const tableFormats = ["parquet", "safetensors"] as const;
+export type TableFormat = (typeof tableFormats)[number];
+
+export interface ExportOptions {
+  /** Default: the only one. */
+  readonly table?: string;
+  readonly file: string;
+  readonly format: TableFormat;
+  readonly mode?: SaveMode;
+  readonly rules?: Partial<SaveRules>;
+  /** Names of columns; default: the weights of all fields. */
+  readonly columns?: readonly string[];
+  /** Rows that have been looked at, of those of the table. */
+  readonly onProgress?: (rows: number, of: number) => void;
+}
+
+export interface Exported {
+  readonly table: string;
+  readonly rows: number;
+  readonly columns: readonly string[];
+}
+
+const CREATED_BY = "flotilla";
+
+/**
+ * Writes rows of a table with their ids. Parquet has a column `key` of unsigned 64-bit numbers, plain numbers for columns of
+ * one number a row and lists for others; safetensors a tensor `keys` U64 [rows] and F32 [rows, width] per column. A file
+ * that was there is replaced when the new one is complete.
+ * @throws CheckpointError
+ */
+export async function exportTable(model: SavedTables, options: ExportOptions): Promise<Exported> {
+  const { file, format, mode = "all", rules = {}, onProgress } = options;
+  const table = model.table(options.table);
+  const columns = chosenColumns(model.path, table, options.columns);
+  const request = { mode, columns, rules: { ...defaultSaveRules, ...rules } };
+  const metadata = { table: table.name, mode };
+  let rows = 0;
+  if (format === "parquet") {
+    await replaceFile(file, async (temporary) => {
+      await using handle = await open(temporary, "w");
+      const lists = columns.map(({ name, width }) => ({
+        ...{ name, type: "f32" as const },
+        ...(width === 1 ? {} : { list: width }),
+      }));
+      const writer = new ParquetWriter(handle, {
+        ...{ columns: [{ name: "key", type: "u64" }, ...lists], createdBy: CREATED_BY, metadata },
+      });
+      for await (const chunk of readRows(model.path, table, request)) {
+        await writer.write(chunk.rows, [chunk.keys, ...chunk.columns]);
+        rows += chunk.rows;
+        onProgress?.(rows, table.rows);
+      }
+      await writer.finish();
+    });
+  } else {
+    // The header says how many rows there are, so those that statistics choose are counted first.
+    const total = await countRows(model.path, table, request);
+    const rowBytes = columns.reduce((sum, { width }) => sum + 4 * width, 8);
+    let bytes = 0;
+    const chunks = () => readRows(model.path, table, request);
+    await writeTableFile(
+      file,
+      { name: table.name, rows: total, columns, chunks },
+      {
+        metadata,
+        onBytes: (more) => {
+          bytes += more;
+          onProgress?.(Math.floor(bytes / rowBytes), total);
+        },
+      },
+    );
+    rows = total;
+  }
+  return { table: table.name, rows, columns: columns.map(({ name }) => name) };
+}
