@@ -7,7 +7,7 @@ import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
 import type { SinkWork } from "./gradient-sink.ts";
-import type { LossScaleOptions } from "./loss-scale.ts";
+import type { LossScaleHandle } from "./loss-scale.ts";
 import type { MergeHandle } from "./merge.ts";
 
 /** What a trainer thread is born with. */
@@ -73,7 +73,7 @@ export interface UpdateWork {
   /** Schedules count so many steps for one of this worker's: mode `geo`. */
   readonly workers?: number;
   /** Of fp16: how losses are scaled. */
-  readonly lossScale?: LossScaleOptions;
+  readonly lossScale?: LossScaleHandle;
 }
 
 /** Trains until the queue ends. */

@@ -4,6 +4,13 @@ import { CheckpointError, type JsonValue, openCheckpoint, saveCheckpoint } from 
 import type { BatchLayout } from "../data/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import { gatheredTensors, isGathered } from "./gathered.ts";
+import {
+  type LossScaleHandle,
+  type LossScaleState,
+  lossScaleStateSchema,
+  lossScaleStates,
+  restoreLossScales,
+} from "./loss-scale.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { loadServed, servedContents, servedTensorNames } from "./served-state.ts";
 import type { Session } from "./session.ts";
@@ -27,6 +34,8 @@ const savedSchema = z.object({
     data: z.unknown().optional(),
     best: z.object({ value: z.number(), since: z.number() }).optional(),
   }),
+  /** Of `amp: "fp16"`: a scale a thread. */
+  lossScales: z.array(lossScaleStateSchema).optional(),
 });
 
 /** What a checkpoint says of the trainer that wrote it. */
@@ -37,6 +46,7 @@ export interface SavedTrainer {
   readonly seed: number;
   readonly layout: BatchLayout;
   readonly training: TrainingState;
+  readonly lossScales?: readonly LossScaleState[];
 }
 
 function readSaved(path: string, state: JsonValue): SavedTrainer {
@@ -55,6 +65,7 @@ export async function readTrainerState(path: string): Promise<SavedTrainer> {
 export async function saveTrainer(trainer: Trainer, session: Session, path: string): Promise<void> {
   const { parameters, tables, layout, served } = session;
   const { data, ...training } = trainer.state;
+  const lossScales = lossScalesOf(session);
   const state = {
     format: FORMAT,
     model: { name: trainer.model.name, config: trainer.model.config },
@@ -62,6 +73,7 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
     strategy: trainer.strategy,
     seed: trainer.seed,
     layout,
+    lossScales: lossScales.length > 0 ? lossScaleStates(trainer.job.heap, lossScales) : undefined,
     training: {
       ...training,
       // What a worker of several has left to read says nothing of the others.
@@ -84,6 +96,8 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
   // Drops what JSON does not hold, such as absent options.
   await saveCheckpoint(path, { ...contents, state: JSON.parse(JSON.stringify(state)) as JsonValue });
 }
+
+const lossScalesOf = ({ updates }: Session): LossScaleHandle[] => updates.flatMap(({ lossScale }) => lossScale ?? []);
 
 /** Of a moving average the name of its weights. */
 function averaged(parameters: ParameterStore, name: string): string | undefined {
@@ -149,5 +163,6 @@ export async function loadTrainer(
     });
     await served.refresh();
   }
+  restoreLossScales(trainer.job.heap, lossScalesOf(session), saved.lossScales ?? []);
   trainer.state = saved.training;
 }

@@ -9,7 +9,7 @@ import { Table } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
 import type { SinkWork } from "./gradient-sink.ts";
 import type { Job } from "./job.ts";
-import { lossScaleSchema } from "./loss-scale.ts";
+import { createLossScales, freeLossScales, lossScaleSchema } from "./loss-scale.ts";
 import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
 import type { MergeHandle } from "./merge.ts";
 import { type ModelPrograms, modelPrograms, type ProgramOptions } from "./model-programs.ts";
@@ -183,13 +183,19 @@ export class Session {
     const inputs = [programs.training, ...applying].flatMap(({ plan }) => Object.keys(plan.inputs));
     const scalars = scalarInputs(new Set(inputs), optimizers);
     const merges = mergeHandles(parameters, layout.batch, threads, strategy);
+    const scales =
+      strategy.amp === "fp16"
+        ? own(createLossScales(heap, threads, lossScaleSchema.parse(strategy.lossScale ?? {})), (them) =>
+            freeLossScales(heap, them),
+          )
+        : [];
     const work = Array.from({ length: threads }, (_, t) => {
       const merge = merges[t];
+      const lossScale = scales[t];
       const mode = threadMode(strategy);
       const workers = strategy.mode === "geo" && servers !== undefined ? { workers: servers.workers } : {};
-      const scaling = strategy.amp === "fp16" ? { lossScale: lossScaleSchema.parse(strategy.lossScale ?? {}) } : {};
       return {
-        ...scaling,
+        ...(lossScale === undefined ? {} : { lossScale }),
         ...workers,
         mode,
         scalars,

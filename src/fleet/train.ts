@@ -19,7 +19,7 @@ import {
 } from "./bound-plans.ts";
 import { Control } from "./control.ts";
 import { GradientSink } from "./gradient-sink.ts";
-import { LossScale } from "./loss-scale.ts";
+import { LOSS_SCALE_NUMBERS, LossScale } from "./loss-scale.ts";
 import { MergeProgress } from "./merge.ts";
 import type { FlushRequest, TrainRequest } from "./protocol.ts";
 import { LOSS_SCALE } from "./tasks.ts";
@@ -111,16 +111,8 @@ function updater(
   };
 }
 
-/** By the plan that applies gradients: a scale goes on from one call to the next. */
-const lossScales = new Map<string, LossScale>();
-
-function lossScaleOf(request: TrainRequest | FlushRequest): LossScale | undefined {
-  if (request.lossScale === undefined) return undefined;
-  const key = request.updateKeys.at(-1) ?? (request as TrainRequest).key;
-  const known = lossScales.get(key) ?? new LossScale(request.lossScale);
-  lossScales.set(key, known);
-  return known;
-}
+const lossScaleOf = ({ lossScale }: TrainRequest | FlushRequest): LossScale | undefined =>
+  lossScale && new LossScale(heap.f64(lossScale.address, LOSS_SCALE_NUMBERS), lossScale.options);
 
 const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgress | undefined =>
   merge === undefined ? undefined : new MergeProgress(heap, merge, mode === "async" || thread === 0);
