@@ -2,11 +2,16 @@
 import { RpcClient, RpcServer } from "../src/net/index.ts";
 
 let sum = 0;
+function add(body: Uint8Array): Uint8Array[] {
+  sum += body[0]!;
+  return [];
+}
+
 const server = await RpcServer.listen({
   address: "tcp://127.0.0.1:0", // beyond this machine: "tls://0.0.0.0:4000", with keys: "keys"
   handlers: {
     // `once`: a call that is repeated, because the connection broke, gets the reply of the first time.
-    add: { once: true, handle: (body) => [Buffer.from(String((sum += body[0]!)))] },
+    add: { once: true, handle: add },
   },
 });
 const client = await RpcClient.connect({
