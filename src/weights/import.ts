@@ -1,10 +1,11 @@
 // Weights of other libraries into the parameters of a program: finds each by name, checks all before the first is changed,
 // then reads them block by block.
-import { CheckpointError, SafetensorsFile, type TensorEntry } from "../checkpoint/index.ts";
+import { CheckpointError, type SafetensorsFile } from "../checkpoint/index.ts";
 import { fromBf16 } from "../kernels/half.ts";
 import { formatType, type Program, type Shape, sameShape, sizeOf } from "../program/ir.ts";
 import { blocksOf } from "./blocks.ts";
 import { copyStrided, stridesOf } from "./copy.ts";
+import { type StoredTensor, WeightFiles } from "./files.ts";
 import { asIs, type Layout, torchLayouts } from "./layout.ts";
 import { type NamingOptions, naming, type WeightSource } from "./names.ts";
 
@@ -28,14 +29,15 @@ export interface ImportReport {
 interface Reading {
   readonly name: string;
   readonly source: WeightSource;
-  readonly entry: TensorEntry;
+  readonly stored: StoredTensor;
   readonly layout: Layout;
 }
 
 const READABLE = ["F32", "F16", "BF16", "F64"];
 
 /**
- * Reads a safetensors file with the names and layouts of PyTorch into the parameters of a program.
+ * Reads safetensors files with the names and layouts of PyTorch into the parameters of a program.
+ * @param path a file, an index of several (`model.safetensors.index.json`), or a folder with an index or one file
  * @param program as traced, before any pass
  * @param parameter the numbers of a parameter [its shape], which are replaced
  * @throws CheckpointError for a damaged file, tensors of another shape or type and, when strict, missing and unexpected
@@ -52,23 +54,24 @@ export async function importWeights(
   const [wrong] = Object.keys(unknown);
   if (wrong !== undefined) throw new TypeError(`weights: unknown option "${wrong}"; allowed: format, names, strict`);
   const { sources, ignored } = naming(options);
-  await using file = await SafetensorsFile.open(path);
+  await using files = await WeightFiles.open(path);
   const readings: Reading[] = [];
   const missing: { name: string; wanted: string }[] = [];
   for (const [name, layout] of torchLayouts(program)) {
     const candidates = sources(name);
-    const source = candidates.find((candidate) => file.tensors.has(candidate.name));
-    if (source === undefined) {
+    const source = candidates.find((candidate) => files.tensors.has(candidate.name));
+    const stored = source && files.tensors.get(source.name);
+    if (source === undefined || stored === undefined) {
       missing.push({ name, wanted: candidates.map((candidate) => candidate.name).join(" or ") });
       continue;
     }
     const ours = program.values[program.parameters[name]!.value]!;
-    const reading = { name, source, entry: file.entry(source.name), layout: source.asIs ? asIs(ours.shape) : layout };
-    expectFit(path, reading, formatType(ours));
+    const reading = { name, source, stored, layout: source.asIs ? asIs(ours.shape) : layout };
+    expectFit(reading, formatType(ours));
     readings.push(reading);
   }
   const taken = new Set(readings.map(({ source }) => source.name));
-  const unexpected = [...file.tensors.keys()].filter((name) => !taken.has(name) && !ignored.test(name));
+  const unexpected = [...files.tensors.keys()].filter((name) => !taken.has(name) && !ignored.test(name));
   const nothing = readings.length === 0 && missing.length > 0;
   if (nothing || (strict && missing.length + unexpected.length > 0)) {
     const faults = [
@@ -76,11 +79,11 @@ export async function importWeights(
       listed(unexpected, "has besides", (name) => name),
     ];
     throw new CheckpointError(
-      path,
+      files.path,
       `${faults.filter((fault) => fault !== "").join("; it ")}. Check \`format\` and \`names\`${nothing ? "" : ", or take what fits with strict: false"}`,
     );
   }
-  for (const reading of readings) await read(file, reading, parameter(reading.name));
+  for (const reading of readings) await read(reading, parameter(reading.name));
   return { imported: readings.map(({ name }) => name), missing: missing.map(({ name }) => name), unexpected };
 }
 
@@ -90,7 +93,9 @@ function listed<T>(things: readonly T[], verb: string, show: (thing: T) => strin
   return `${verb} ${things.slice(0, 8).map(show).join(", ")}${rest}`;
 }
 
-function expectFit(path: string, { name, source, entry, layout }: Reading, ours: string): void {
+function expectFit({ name, source, stored, layout }: Reading, ours: string): void {
+  const { entry } = stored;
+  const { path } = stored.file;
   if (!READABLE.includes(entry.dtype)) {
     throw new CheckpointError(
       path,
@@ -113,7 +118,8 @@ function expectFit(path: string, { name, source, entry, layout }: Reading, ours:
   );
 }
 
-async function read(file: SafetensorsFile, { source, entry, layout }: Reading, target: Float32Array): Promise<void> {
+async function read({ source, stored, layout }: Reading, target: Float32Array): Promise<void> {
+  const { file, entry } = stored;
   const start = (source.part?.index ?? 0) * sizeOf(layout.shape);
   if (entry.dtype === "F32" && layout.perm.every((axis, i) => axis === i)) {
     await file.read(source.name, target, start);
