@@ -26,7 +26,7 @@ exec sh -c "$3"
 const launch = (...args: string[]): Child => place.startWith({ ...place.env, PATH: path }, "launch", ...args);
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
 
-describe.concurrent("flotilla launch --hosts", () => {
+describe.concurrent("flotilla launch --hosts", { timeout: 120_000 }, () => {
   it("runs a job with keys of its own on the hosts", async ({ expect }) => {
     const { code, stdout, stderr } = await launch(
       "--hosts",

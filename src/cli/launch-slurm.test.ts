@@ -1,6 +1,10 @@
 // A real Slurm of two nodes, and real mpirun and mpiexec, where they are installed.
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type SlurmCluster, startSlurm, whyNoSlurm, whyNot } from "../../test/slurm.ts";
+import { generateCriteo } from "../data/index.ts";
+import { askStatus } from "../launch/inspect.ts";
+import type { JobFile } from "../launch/jobs.ts";
 import { flotilla } from "../launch/programs.ts";
 import { Child } from "./testing.ts";
 import { LaunchPlace } from "./testing-launch.ts";
@@ -15,8 +19,11 @@ const met = (text: string): string[] =>
     .sort();
 const all = "met address-0 address-1 address-2 attempt 0";
 
+// Each test starts many processes, which takes long where others run.
+const options = { timeout: 120_000 };
+
 const noSlurm = whyNoSlurm();
-describe.skipIf(noSlurm !== undefined)(`under Slurm${noSlurm === undefined ? "" : ` (${noSlurm})`}`, () => {
+describe.skipIf(noSlurm !== undefined)(`under Slurm${noSlurm === undefined ? "" : ` (${noSlurm})`}`, options, () => {
   let cluster: SlurmCluster;
   beforeAll(async () => {
     cluster = await startSlurm(2);
@@ -83,6 +90,21 @@ describe.skipIf(noSlurm !== undefined)(`under Slurm${noSlurm === undefined ? "" 
     expect(refused.code).toBe(2);
   });
 
+  it("trains through servers on other nodes, one of which is killed meanwhile", async () => {
+    await generateCriteo({ path: join(place.path, "train.tsv"), rows: 2000, maxCardinality: 20 });
+    const args = ["--servers", "1", "--workers", "2", "--threads", "1", "--server-threads", "1", "--job", "ctr"];
+    const command = [process.execPath, flotilla, "launch", ...args, "training.ts", "3"];
+    const child = run("srun", "-N2", "-n3", ...command);
+    await child.until(() => child.stdout.match(/begins/g)?.length === 2);
+    const { processes } = await askStatus(JSON.parse(place.read("jobs/ctr.json")) as JobFile);
+    process.kill(processes.find(({ role }) => role === "server")!.pid!, "SIGKILL");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(stderr).toMatch(/^flotilla: server 0 .* was killed by SIGKILL at .*; it is started again$/m);
+    const trained = [...stdout.matchAll(/trained (\d+) auc/g)];
+    expect(trained.reduce((sum, [, samples]) => sum + Number(samples), 0)).toBe(3 * 2000);
+    expect(code).toBe(0);
+  });
+
   it("ends a submitted job in order by Ctrl-C", async () => {
     const child = launch("--slurm", "--nodes", "2", "--workers", "2", "worker.ts", "wait");
     await child.until(() => child.stdout.match(/ready \d+/g)?.length === 2);
@@ -118,7 +140,7 @@ describe.for([
   // It gives its tasks a terminal.
   ["mpirun", mpirun, { NO_COLOR: "1" }],
   ["mpiexec.hydra", ["-n", "3"], { FLOTILLA_JOB: `hydra-${process.pid}` }],
-] as const)("under %s", ([program, options, env]) => {
+] as const)("under %s", options, ([program, options, env]) => {
   const reason = whyNot(program);
   it.skipIf(reason !== undefined)(
     `gives every task its place${reason === undefined ? "" : ` (${reason})`}`,

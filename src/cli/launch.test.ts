@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { generateCriteo } from "../data/index.ts";
 import { askStatus } from "../launch/inspect.ts";
 import type { JobFile } from "../launch/jobs.ts";
 import type { Child } from "./testing.ts";
@@ -17,7 +18,10 @@ const pidOf = (child: Child, rank: number): number =>
   Number(new RegExp(`^W${rank} \\| ready (\\d+)`, "m").exec(child.stdout)?.[1]);
 const ready = (child: Child, rank: number): boolean => Number.isInteger(pidOf(child, rank));
 
-describe.concurrent("flotilla launch", () => {
+// Each test starts several processes, which takes long where many run.
+const options = { timeout: 120_000 };
+
+describe.concurrent("flotilla launch", options, () => {
   it("runs a script in several processes, and says whose each line is", async ({ expect }) => {
     const child = place.launch("--workers", "2", "--threads", "3", "worker.ts", "show", "--workers", "a b", "$(x)");
     const { code, stdout, stderr } = await child.outcome;
@@ -105,7 +109,15 @@ describe.concurrent("flotilla launch", () => {
     for (const rank of [0, 1]) await expect.poll(() => runs(pidOf(child, rank)), { timeout: 15_000 }).toBe(false);
   });
 
-  it("is seen by flotilla status and ended by flotilla stop", async ({ expect }) => {
+  it("ends with the code of wrong use", async ({ expect }) => {
+    const { code, stderr } = await place.launch("--workers", "2", "nothing.ts").outcome;
+    expect(stderr).toBe("error: nothing.ts: no such file; give the script that the workers run\n");
+    expect(code).toBe(2);
+  });
+});
+
+describe("a job", options, () => {
+  it("is seen by flotilla status and ended by flotilla stop", async () => {
     const child = place.launch("--workers", "2", "--job", "seen", "worker.ts", "wait");
     await child.until(() => ready(child, 0) && ready(child, 1));
     const file = JSON.parse(place.read("jobs/seen.json")) as JobFile;
@@ -132,14 +144,26 @@ describe.concurrent("flotilla launch", () => {
     expect(readdirSync(join(place.path, "jobs"))).not.toContain("seen.json");
   });
 
-  it("ends with the code of wrong use", async ({ expect }) => {
-    const { code, stderr } = await place.launch("--workers", "2", "nothing.ts").outcome;
-    expect(stderr).toBe("error: nothing.ts: no such file; give the script that the workers run\n");
-    expect(code).toBe(2);
+  it("trains through servers, one of which is killed meanwhile", async () => {
+    await generateCriteo({ path: join(place.path, "train.tsv"), rows: 4000, maxCardinality: 20 });
+    const child = place.launch(
+      ...["--servers", "2", "--workers", "2", "--threads", "1", "--server-threads", "1", "--job", "ctr"],
+      ...["training.ts", "5"],
+    );
+    await child.until(() => child.stdout.match(/begins/g)?.length === 2);
+    const { processes } = await askStatus(JSON.parse(place.read("jobs/ctr.json")) as JobFile);
+    const server = processes.find(({ role, rank }) => role === "server" && rank === 1)!;
+    process.kill(server.pid!, "SIGKILL");
+    const { code, stdout, stderr } = await child.outcome;
+    expect(stderr).toMatch(/^flotilla: server 1 \(pid \d+ on \S+\) was killed by SIGKILL at .*; it is started again$/m);
+    const trained = [...stdout.matchAll(/trained (\d+) auc ([\d.]+)/g)];
+    expect(trained.reduce((sum, [, samples]) => sum + Number(samples), 0)).toBe(5 * 4000);
+    for (const [, , auc] of trained) expect(Number(auc)).toBeGreaterThan(0.6);
+    expect(code).toBe(0);
   });
 });
 
-describe("flotilla stop and status", () => {
+describe("flotilla stop and status", options, () => {
   it("say that there is nothing", async () => {
     const env = { FLOTILLA_JOBS: join(place.path, "no-jobs") };
     expect(await place.startWith(env, "status").outcome).toMatchObject({ code: 0, stdout: "no job is running\n" });

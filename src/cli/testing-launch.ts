@@ -5,6 +5,21 @@ import { fileURLToPath } from "node:url";
 import { type Child, Workplace } from "./testing.ts";
 
 const cluster = fileURLToPath(new URL("../cluster/index.ts", import.meta.url));
+const library = fileURLToPath(new URL("../index.ts", import.meta.url));
+
+/** Trains through servers; says when it has begun. The first argument is how often it goes over the data. */
+const training = `
+import { data, fleet, models, optim } from ${JSON.stringify(library)};
+const job = await fleet.init({ engine: "wasm", maxBytes: 2 ** 26 });
+const model = models.deepFM({ categorical: 26, dense: 13, dim: 4, hidden: [8] });
+const trainer = job.trainer(model, { optimizer: optim.adagrad({ lr: 0.05 }), strategy: { mode: "async" } });
+console.log("begins");
+const train = data.criteo("train.tsv", { batch: 64 }).shard(job);
+const { samples } = await trainer.fit(train, { epochs: Number(process.argv[2]), progress: false });
+const { auc } = await trainer.evaluate(data.criteo("train.tsv", { batch: 64 }));
+console.log("trained " + samples + " auc " + auc);
+await job.close();
+`;
 
 /** What a worker does by its first argument. */
 const worker = `
@@ -66,6 +81,7 @@ export class LaunchPlace extends Workplace {
   constructor() {
     super();
     this.write("worker.ts", worker);
+    this.write("training.ts", training);
   }
 
   /** What the command's environment needs beside that of the test. */

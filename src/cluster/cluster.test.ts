@@ -120,7 +120,7 @@ describe("membership", () => {
     const { text, member } = await event("died", 1);
     expect(text).toMatch(
       new RegExp(
-        `^worker 1 \\(pid ${b.child.pid} on .*\\) died at \\d\\d:\\d\\d:\\d\\d, .* after it joined: .*without a goodbye`,
+        `^worker 1 \\(pid ${b.child.pid} on .*\\) died at \\d\\d:\\d\\d:\\d\\d, .* after it joined: .* connection`,
       ),
     );
     expect(member).toMatchObject({ state: "dead", pid: b.child.pid });

@@ -160,15 +160,15 @@ export class MemberList {
     member.report = report;
   }
 
-  /** Names members whose step has not risen for `stallMs`, then for twice as long and so on, while another's has. */
+  /** Names workers whose step has not risen for `stallMs`, then for twice as long and so on, while another's has. */
   tellStalled(stallMs: number): void {
     const now = this.#options.now();
     const idleOf = (member: MemberRecord): number => now - (member.progressed ?? now);
-    const working = this.alive.filter(({ progressed }) => progressed !== undefined);
+    const working = this.alive.filter(({ role, progressed }) => role === "worker" && progressed !== undefined);
     for (const member of working) {
       const idle = idleOf(member);
       if (idle < Math.max(stallMs, 2 * member.toldIdleMs)) continue;
-      if (!working.some((other) => other.role === member.role && idleOf(other) < idle / 2)) continue;
+      if (!working.some((other) => idleOf(other) < idle / 2)) continue;
       member.toldIdleMs = idle;
       const { step, activity } = member.report;
       const at = activity === undefined ? "" : ` at ${activity}`;

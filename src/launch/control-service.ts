@@ -11,8 +11,6 @@ import type { Control } from "./supervise.ts";
 const HOLD_MS = 2000;
 /** How long the launcher of a process may take to tell of its end, after its connection has. */
 const LOST_MS = 5000;
-/** All tasks get the same signal: together they count as one. */
-const ECHO_MS = 1000;
 
 const place = z.object({ role: z.enum(["worker", "server"]), rank: z.int().min(0).max(1_000_000) });
 const signal = z.enum(["SIGINT", "SIGTERM", "SIGKILL"]);
@@ -62,7 +60,6 @@ export function localControl(control: JobControl): Control {
 
 /** @param status of the job, for `flotilla status` */
 export function controlHandlers(control: JobControl, status: () => JobStatus): Handlers {
-  let interrupted = Number.NEGATIVE_INFINITY;
   return {
     "launch.started": {
       once: true,
@@ -93,9 +90,6 @@ export function controlHandlers(control: JobControl, status: () => JobStatus): H
       once: true,
       handle(body) {
         const { signal, who } = decode(calls.interrupt, body);
-        const now = performance.now();
-        if (now - interrupted < ECHO_MS) return encode(null);
-        interrupted = now;
         control.interrupt(signal, who);
         return encode(null);
       },

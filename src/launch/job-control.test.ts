@@ -137,6 +137,17 @@ describe("the control of a job", () => {
     expect(control.exitCode).toBe(130);
   });
 
+  it("takes the same signal to many tasks as one", () => {
+    const { control, pass } = play({ echoMs: 1000 });
+    control.interrupt("SIGTERM", "task 0");
+    pass(900);
+    control.interrupt("SIGTERM", "task 1");
+    expect(control.stopSignal("worker")).toBe("SIGTERM");
+    pass(1100);
+    control.interrupt("SIGTERM", "task 0");
+    expect(control.stopSignal("worker")).toBe("SIGKILL");
+  });
+
   it("fails when a server cannot save at the end", () => {
     const { control, end, said } = play({ servers: 1, workers: 1 });
     end("W0", 0);

@@ -20,6 +20,8 @@ export interface ControlOptions {
   readonly minWorkers?: number;
   /** How often the scheduler had started the job before. */
   readonly attempt?: number;
+  /** Interrupts of so short a time count as one: a scheduler sends its signal to every task. Default 0. */
+  readonly echoMs?: number;
   /** Prints a line. */
   readonly say: (text: string) => void;
   readonly now?: () => number;
@@ -69,6 +71,7 @@ export class JobControl {
   #phase: Phase = "running";
   #exitCode: number | undefined;
   #signal: StopSignal = "SIGTERM";
+  #interrupted = Number.NEGATIVE_INFINITY;
 
   constructor(options: ControlOptions) {
     this.#options = options;
@@ -129,6 +132,9 @@ export class JobControl {
 
   /** SIGINT asks the workers to end; once more, and all are killed. */
   interrupt(signal: "SIGINT" | "SIGTERM", who: string): void {
+    const now = this.#now();
+    if (now - this.#interrupted < (this.#options.echoMs ?? 0)) return;
+    this.#interrupted = now;
     if (this.#phase === "running") {
       this.#exitCode = signal === "SIGINT" ? 130 : 143;
       this.#stop(signal);

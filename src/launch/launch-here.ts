@@ -1,5 +1,5 @@
 // A job whose processes this one starts, here or on hosts over ssh: it coordinates them until all have ended.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, rmdir } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Coordinator, listenAddress, type Place, reachableAddress, type World } from "../cluster/index.ts";
@@ -30,6 +30,8 @@ export async function launchHere(launch: Launch): Promise<number> {
     return await run(launch, hosts, folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
+    // Where servers have left no files.
+    await rmdir(join(launch.cwd, ".flotilla", launch.job)).catch(() => {});
   }
 }
 

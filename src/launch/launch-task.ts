@@ -33,6 +33,8 @@ const MEET_MS = 120_000;
 const TRY_MS = 1000;
 /** Without the first task for so long the job is over. */
 const LOST_MS = 30_000;
+/** The signal of a scheduler reaches all tasks within so long. */
+const ECHO_MS = 3000;
 /** How long the first task waits at the end for the others. */
 const FAREWELL_MS = 10_000;
 
@@ -64,7 +66,7 @@ async function lead(launch: Launch, world: World, meeting: Parameters<typeof ope
   const log = new JobLog(launch);
   const say = (text: string): void => log.say(text);
   const control = new JobControl({
-    ...{ workers, servers, restart, attempt, say },
+    ...{ workers, servers, restart, attempt, say, echoMs: ECHO_MS },
     ...(minWorkers !== undefined && { minWorkers }),
   });
   const started = new Date();

@@ -15,7 +15,8 @@ import { launchBySlurm } from "./slurm.ts";
 export async function launch(options: LaunchOptions): Promise<number> {
   const checked = parseLaunch(options);
   // In a task the job is running already; that it was asked for by --slurm no longer matters.
-  const task = taskFromEnvironment(process.env);
+  const name = options.job === undefined ? {} : { FLOTILLA_JOB: options.job };
+  const task = taskFromEnvironment({ ...process.env, ...name });
   if (task === undefined && checked.slurm !== undefined) return await launchBySlurm(checked, checked.slurm);
   return task === undefined || task.size === 1 ? await launchHere(checked) : await launchAsTask(checked, task);
 }
