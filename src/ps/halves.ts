@@ -4,15 +4,17 @@
 import { input } from "../kernels/expr.ts";
 import { bindKernels, compileKernels, type KernelFunction, type MapKernel } from "../kernels/index.ts";
 import type { Heap } from "../memory/index.ts";
-import { type WireType, wireBytes } from "./messages.ts";
+import type { WireType } from "./messages.ts";
 
 const GROUP = 512;
 
+type Half = Exclude<WireType, "f32">;
+
 export interface Converter {
-  /** `n` elements of the wire's type at `from` to f32 at `to`. */
-  toF32(wire: WireType, from: number, n: number, to: number): void;
-  /** f32 at `from` to the wire's type at `to`. */
-  fromF32(wire: WireType, from: number, n: number, to: number): void;
+  /** `n` halves at `from` to f32 at `to`. */
+  toF32(half: Half, from: number, n: number, to: number): void;
+  /** `n` f32 at `from` to halves at `to`. */
+  fromF32(half: Half, from: number, n: number, to: number): void;
 }
 
 export function converterOf(heap: Heap): Converter {
@@ -30,13 +32,7 @@ export function converterOf(heap: Heap): Converter {
     for (let i = 0; i < n; i += GROUP) call(from + i * fromBytes, to + i * toBytes);
   };
   return {
-    toF32(wire, from, n, to) {
-      if (wire === "f32") heap.u8(to, 4 * n).set(heap.u8(from, 4 * n));
-      else run(bound[2 * halves.indexOf(wire)]!, from, wireBytes[wire], n, to, 4);
-    },
-    fromF32(wire, from, n, to) {
-      if (wire === "f32") heap.u8(to, 4 * n).set(heap.u8(from, 4 * n));
-      else run(bound[2 * halves.indexOf(wire) + 1]!, from, 4, n, to, wireBytes[wire]);
-    },
+    toF32: (half, from, n, to) => run(bound[2 * halves.indexOf(half)]!, from, 2, n, to, 4),
+    fromF32: (half, from, n, to) => run(bound[2 * halves.indexOf(half) + 1]!, from, 4, n, to, 2),
   };
 }

@@ -17,6 +17,8 @@ export interface HoldingsOptions {
   readonly partition: number;
   /** A folder for rows that memory has no room for; undefined: all rows stay in memory. */
   readonly spillFolder?: string | undefined;
+  /** Changes of a table that a reader may lie behind in mode `geo`, a power of two. Default 2^20. */
+  readonly changeEntries?: number;
 }
 
 export class Holdings {
@@ -58,7 +60,7 @@ export class Holdings {
     this.dense = dense;
     if (mode !== "geo") return;
     this.changes = own.map((table) => {
-      const log = new ChangeLog(heap, this.#scratch, table.primary!);
+      const log = new ChangeLog(heap, this.#scratch, table.primary!, options.changeEntries);
       table.changed = (rows, keys, n, author) => log.mark(rows, keys, n, author);
       return log;
     });

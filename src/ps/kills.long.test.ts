@@ -14,5 +14,5 @@ test.each([
     // Snapshots cut the journal.
     expect(journals).toBeLessThan(2 * kills + 4);
   },
-  600_000,
+  1_800_000,
 );

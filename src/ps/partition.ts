@@ -5,6 +5,7 @@ import type { Heap } from "../memory/index.ts";
 import type { CallContext, Handlers } from "../net/index.ts";
 import { applyCall, denseReply, stepsReply } from "./apply.ts";
 import { joinParts, malformed } from "./body.ts";
+import { changesReply } from "./changes-reply.ts";
 import { decodePull, decodePush, type PullView } from "./messages.ts";
 import {
   decodeRequest,
@@ -74,7 +75,7 @@ export class Partition {
         this.#pulls++;
         return this.#counted(this.state.pull(decodePull(body), body, this.#frozen !== undefined));
       case "changes":
-        return this.#counted(this.state.changes(decodeChanges(body)));
+        return this.#counted(changesReply(this.state, decodeChanges(body)));
       case "dense":
         return denseReply(this.state, decodeRequest("dense", body));
       case "scanRows":

@@ -14,9 +14,9 @@ import type { Scratch } from "./scratch.ts";
 import { RECORD_HEADER, SlabFile } from "./slab-file.ts";
 
 /** Statistics are f32: show, click, unseen days, delta score. */
-export const STATISTICS = "_statistics";
+const STATISTICS = "_statistics";
 /** For Geo-SGD: position of the last change, its author, position of the last change by another one. */
-export const CHANGED = "_changed";
+const CHANGED = "_changed";
 /** When a row was last used, on the partition's clock of requests. */
 const USED = "_used";
 

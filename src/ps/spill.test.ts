@@ -62,7 +62,7 @@ describe("a partition with room for a tenth of its rows", () => {
     expect(found.some(({ spilled }) => spilled)).toBe(true);
     partition.dispose();
     expect(readdirSync(folder)).toEqual([]);
-  }, 20_000);
+  });
 
   test("takes the memory of a moving set of keys again and again", async () => {
     const { client, partition } = await testPartition(small, { spillFolder: folder });

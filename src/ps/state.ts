@@ -7,7 +7,6 @@ import { type Converter, converterOf } from "./halves.ts";
 import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import { Merger, type Weighted } from "./merge.ts";
 import { type PullView, type PushView, type SparseSection, wireBytes } from "./messages.ts";
-import { type Changes, encodeChangesReply } from "./row-messages.ts";
 import { Scratch } from "./scratch.ts";
 import { SectionReader } from "./sections.ts";
 import { definitionOf, parseModel, type ServedModel } from "./spec.ts";
@@ -37,9 +36,9 @@ export class PartitionState {
   /** Pushes applied: what admission by chance draws by. */
   draws = 0;
   readonly #options: StateOptions;
-  readonly #converter: Converter;
+  readonly converter: Converter;
   readonly #merger: Merger;
-  readonly #holdings: Holdings;
+  readonly holdings: Holdings;
   readonly #sections: SectionReader;
 
   constructor(heap: Heap, options: StateOptions) {
@@ -47,19 +46,19 @@ export class PartitionState {
     this.#options = options;
     this.partition = options.partition;
     this.scratch = new Scratch(heap);
-    this.#converter = converterOf(heap);
+    this.converter = converterOf(heap);
     this.#merger = new Merger(heap, this.scratch);
-    this.#holdings = new Holdings(this.scratch);
-    this.#sections = new SectionReader(heap, this.scratch, this.#converter, this);
+    this.holdings = new Holdings(this.scratch);
+    this.#sections = new SectionReader(heap, this.scratch, this.converter, this);
   }
 
   get tables(): readonly TablePart[] {
-    return this.#holdings.tables;
+    return this.holdings.tables;
   }
 
   /** By the parameters' places in the model's list, where this partition has a piece. */
   get dense(): ReadonlyMap<number, DensePart> {
-    return this.#holdings.dense;
+    return this.holdings.dense;
   }
 
   /** Serves a model. The same one again changes nothing. @throws RpcError `refused` for another or a wrong one */
@@ -79,7 +78,7 @@ export class PartitionState {
       throw new RpcError("refused", "the parameter server serves another model already; start new servers");
     }
     try {
-      this.#holdings.serve(this.heap, model, this.#options);
+      this.holdings.serve(this.heap, model, this.#options);
     } catch (cause) {
       throw new RpcError("refused", (cause as Error).message, { cause });
     }
@@ -162,7 +161,7 @@ export class PartitionState {
         let out = values;
         if (section.wire !== "f32") {
           out = this.scratch.take(size);
-          this.#converter.fromF32(section.wire, values, n, out);
+          this.converter.fromF32(section.wire, values, n, out);
         }
         reply.set(this.heap.u8(out, size), at);
         at += Math.ceil(size / 8) * 8;
@@ -189,57 +188,25 @@ export class PartitionState {
     });
   }
 
-  /** Rows that others have changed since. */
-  changes(request: Changes): Uint8Array[] {
-    const { mode } = this.expectModel(request.definition);
-    if (mode !== "geo") throw new RpcError("refused", `changes are kept in mode "geo", this is mode "${mode}"`);
-    const { fields, wire } = request;
-    const table = this.tables[request.table];
-    const width = table?.widthOf(fields);
-    if (table === undefined || width === undefined) {
-      throw new RpcError("malformed", `changes: there is no table ${request.table} with fields ${fields}`);
-    }
-    try {
-      const found = this.#holdings.changes[request.table]!.since(request.position, request.worker, request.maxRows);
-      const { keys, n, position, more } = found;
-      const out = this.scratch.take(4 * n * width);
-      table.pull({ fields, width, n, keys }, out, true);
-      let values = out;
-      if (wire !== "f32") {
-        values = this.scratch.take(2 * n * width);
-        this.#converter.fromF32(wire, out, n * width, values);
-      }
-      return encodeChangesReply({
-        position,
-        more,
-        width,
-        keys: this.heap.u64(keys, n).slice(),
-        values: this.heap.u8(values, n * width * wireBytes[wire]).slice(),
-      });
-    } finally {
-      this.scratch.reset();
-    }
-  }
-
   /** Memory of rows and dense parameters. */
   get bytes(): number {
-    return this.#holdings.bytes;
+    return this.holdings.bytes;
   }
 
   /** As that of what it holds. */
   enforceLimit(): void {
-    this.#holdings.enforceLimit();
+    this.holdings.enforceLimit();
   }
 
   dispose(): void {
-    this.#holdings.dispose();
+    this.holdings.dispose();
     this.scratch.dispose();
   }
 
   #check({ view }: PushEntry, base: number): void {
     const { mode } = this.expectModel(view.definition);
     const bytes = this.#sections.check(view.sections) + LEAST_FREE_BYTES;
-    if (!this.#holdings.spills && this.heap.capacity - this.heap.liveBytes < bytes) {
+    if (!this.holdings.spills && this.heap.capacity - this.heap.liveBytes < bytes) {
       throw new RpcError(
         "full",
         `partition ${this.partition} is full: ${this.heap.liveBytes} of ${this.heap.capacity} bytes in use; use more servers or partitions, a spill folder, or stricter admission`,
