@@ -2,12 +2,14 @@
 import { bindKernels, type KernelFunction } from "../kernels/index.ts";
 import { type Heap, instantiate } from "../memory/index.ts";
 import type { Table } from "../table/index.ts";
+import type { Communication } from "./communication.ts";
 import type { Call, Device } from "./device.ts";
 import { bindPlan, type Executable } from "./executor.ts";
 import { convOps } from "./ops/conv.ts";
 import { copyOps } from "./ops/copy.ts";
 import { elementwiseOps } from "./ops/elementwise.ts";
 import { embeddingOps } from "./ops/embedding.ts";
+import { exchangeOps } from "./ops/exchange.ts";
 import { fmOps } from "./ops/fm.ts";
 import { matmulOps } from "./ops/matmul.ts";
 import { normOps } from "./ops/norm.ts";
@@ -33,6 +35,7 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...fmOps,
   ...tableOps,
   ...scatterOps,
+  ...exchangeOps,
 };
 
 interface FiniteKernels {
@@ -46,6 +49,8 @@ export interface CpuOptions {
   readonly provider: Provider;
   /** The tables that the plan names. */
   readonly tables?: Readonly<Record<string, Table>>;
+  /** The collectives of a plan that has some. */
+  readonly communication?: Communication;
 }
 
 /** A thread's cpu: instances of kernels over the heap. */
@@ -55,10 +60,10 @@ export class CpuDevice implements Device {
   readonly #releases: (() => void)[] = [];
   readonly #kernels: ReadonlyMap<Instruction, readonly KernelFunction[]>;
 
-  constructor({ heap, prepared, provider, tables = {} }: CpuOptions) {
+  constructor({ heap, prepared, provider, tables = {}, communication }: CpuOptions) {
     const { plan, compiled, kernels, rules } = prepared;
     const functions = bindKernels(compiled, heap.memory);
-    this.#context = { heap, provider, rules, tables };
+    this.#context = { heap, provider, rules, tables, communication };
     this.#kernels = new Map(plan.instructions.map((key, i) => [key, kernels[i]!.map((index) => functions[index]!)]));
   }
 
@@ -121,6 +126,8 @@ export interface BindOptions extends Omit<CpuOptions, "prepared"> {
   readonly arena: number;
   /** Address of the parameters and optimizer state: `plan.sharedBytes` bytes that all threads see. */
   readonly shared: number;
+  /** Address of what ranks exchange: `plan.exchangeBytes` bytes, where the plan has some. */
+  readonly exchange?: number;
   /** Stop at the first instruction that writes NaN or an infinity; default where `DEBUG` is 2 or more. */
   readonly checkFinite?: boolean;
 }
@@ -130,11 +137,11 @@ export interface BindOptions extends Omit<CpuOptions, "prepared"> {
  * @throws InstructionError when an instruction cannot run; RangeError when a space does not lie in the heap.
  */
 export function bind(prepared: Prepared, options: BindOptions): Executable {
-  const { arena, shared, heap } = options;
+  const { arena, shared, exchange = 0, heap } = options;
   const { plan } = prepared;
-  const bases = { arena, shared };
-  const extents = { arena: plan.arenaBytes, shared: plan.sharedBytes };
-  for (const space of ["arena", "shared"] as const) {
+  const bases = { arena, shared, exchange };
+  const extents = { arena: plan.arenaBytes, shared: plan.sharedBytes, exchange: plan.exchangeBytes ?? 0 };
+  for (const space of ["arena", "shared", "exchange"] as const) {
     if (!Number.isInteger(bases[space]) || bases[space] % 64 !== 0 || bases[space] + extents[space] > heap.capacity) {
       throw new RangeError(
         `bind: ${space} must be the address of ${extents[space]} bytes of the heap, a multiple of 64, got ${bases[space]}`,

@@ -1,4 +1,5 @@
 // Running planned programs: prepare a plan once, bind it in every trainer thread, run it step after step.
+export { type Communication, noCommunication } from "./communication.ts";
 export { type BindOptions, bind, CpuDevice, type CpuOptions } from "./cpu.ts";
 export { NonFiniteError } from "./debug.ts";
 export type { Call, Device } from "./device.ts";

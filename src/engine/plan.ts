@@ -14,9 +14,10 @@ export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 
 
 /**
  * Where an operand lies: `arena` offsets start at the trainer's own arena, `shared` ones at the block that all trainers
- * see (parameters, optimizer state).
+ * see (parameters, optimizer state), `exchange` ones at what collectives of several ranks work on, from the start of one step to
+ * the end of it.
  */
-export type Space = "arena" | "shared";
+export type Space = "arena" | "shared" | "exchange";
 
 /** A dense row-major tensor. */
 export interface Operand {
@@ -45,6 +46,8 @@ export interface Plan {
   /** The least that any placement needs: the largest sum of live values at one instruction. */
   readonly arenaLowerBound: number;
   readonly sharedBytes: number;
+  /** Absent where the plan exchanges nothing. */
+  readonly exchangeBytes?: number;
   /** Named tensors: batch inputs, per-step scalars, outputs such as loss and logits. */
   readonly inputs: Readonly<Record<string, Operand>>;
   readonly outputs: Readonly<Record<string, Operand>>;

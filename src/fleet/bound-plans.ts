@@ -5,6 +5,7 @@ import { attachProvider } from "../engine/providers/index.ts";
 import { Heap } from "../memory/index.ts";
 import type { StatsRecorder } from "../metrics/index.ts";
 import { Table } from "../table/index.ts";
+import { attachCommunication } from "./collective/handle.ts";
 import type { BindRequest, TrainRequest, WorkerData } from "./protocol.ts";
 
 export interface Bound {
@@ -27,6 +28,8 @@ export function bindPlan({
   shared,
   tables: handles,
   checkFinite = false,
+  exchange,
+  communication,
 }: BindRequest): void {
   const provider = attachProvider(heap, description);
   const attached = Object.fromEntries(
@@ -42,6 +45,8 @@ export function bindPlan({
       shared,
       tables: attached,
       ...(checkFinite ? { checkFinite } : {}),
+      ...(exchange === undefined ? {} : { exchange }),
+      ...(communication === undefined ? {} : { communication: attachCommunication(heap, communication) }),
     }),
   });
 }

@@ -22,23 +22,23 @@ export function wholeOf(dataset: Dataset, { rank, worldSize }: Pick<Job, "rank" 
 /** @param key the same in all workers, another one for each pass */
 export async function* partsOf(
   dataset: Dataset,
-  job: Pick<Job, "rank" | "worldSize" | "servers">,
+  job: Pick<Job, "rank" | "worldSize" | "servers" | "workers">,
   { mode, split }: Pick<Strategy, "mode"> & { readonly split: boolean },
   key: string,
 ): AsyncGenerator<DataPart> {
-  const { rank, worldSize, servers } = job;
+  const { rank, worldSize, servers, workers } = job;
   const { shard } = dataset.spec;
   const whole = wholeOf(dataset, job);
-  const shared = split && servers !== undefined && worldSize > 1;
+  const shared = split && (servers !== undefined || mode === "collective") && worldSize > 1;
   if (!shared || whole.spec.shard.worldSize > 1) {
     yield { dataset, done: async () => {} };
-  } else if (mode === "sync" || servers.member === undefined) {
+  } else if (mode === "sync" || mode === "collective" || workers.member === undefined) {
     // Workers in step need the same shares in every run.
     yield { dataset: isOwnShare(shard, job) ? dataset : whole.shard({ rank, worldSize }), done: async () => {} };
   } else {
     const count = PARTS * worldSize;
     const parts = Array.from({ length: count }, (_, part) => `${part}/${count}`);
-    const queue = await servers.member.lease(key, parts);
+    const queue = await workers.member.lease(key, parts);
     for (let unit = await queue.next(); unit !== undefined; unit = await queue.next()) {
       const { index, done } = { index: unit.index, done: () => unit!.done() };
       yield { dataset: whole.shard({ rank: index, worldSize: count }), done };

@@ -4,7 +4,7 @@ import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
 import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
 import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
-import { Control } from "./control.ts";
+import { Control, Wish } from "./control.ts";
 import { partsOf } from "./data-parts.ts";
 import { judge } from "./early-stop.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
@@ -27,6 +27,10 @@ export async function runFit(
   const loop = new FitLoop(trainer, session, dataset, options);
   try {
     return await loop.run();
+  } catch (error) {
+    // Other ranks would wait for this one.
+    await session.collective?.close();
+    throw error;
   } finally {
     loop.close();
   }
@@ -78,6 +82,7 @@ class FitLoop {
     const trainer = this.#trainer;
     let stopped: FitResult["stopped"] = "finished";
     for (const note of this.#session.notes) this.#line?.log(note);
+    await this.#session.collective?.share();
     while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
     this.#line?.finish();
     const { state } = trainer;
@@ -133,9 +138,11 @@ class FitLoop {
     try {
       while (!(await this.#train(pipeline))) {
         trainer.state = { ...trainer.state, data: pipeline.state() };
-        if (signal?.aborted) return "signal";
+        const { collective } = this.#session;
+        if (collective === undefined ? signal?.aborted : this.#control.agreed & Wish.stop) return "signal";
         if (this.#evaluationDue() && (await this.#evaluate(false))) return "early-stop";
         if (this.#checkpointDue()) await this.#checkpoint();
+        if (collective !== undefined) await trainer.workers!.meet(`${trainer.model.name}/pause`);
         pipeline.continue();
       }
       await pipeline.finished;
@@ -152,8 +159,10 @@ class FitLoop {
   /** Lets the threads train until the epoch's rows are used up (true) or something else is to be done first (false). */
   async #train(pipeline: Pipeline): Promise<boolean> {
     const { signal } = this.#options;
+    const { collective } = this.#session;
     const start = { ...this.#trainer.state, at: performance.now() };
     this.#control.step = start.step;
+    this.#control.clearWishes();
     this.#window.read();
     let pausing: Promise<void> | undefined;
     let failure: { readonly error: unknown } | undefined;
@@ -163,6 +172,12 @@ class FitLoop {
       // Awaited below; a reader that fails before must not bring the process down.
       pausing.catch(() => undefined);
     };
+    // Ranks in step pause in the same step.
+    const wish = (what: number): void => (collective === undefined ? pause() : this.#control.ask(what));
+    const stop = (): void => wish(Wish.stop);
+    const granted = (): void => {
+      if (this.#control.agreed !== 0) pause();
+    };
     const look = (): void => {
       try {
         this.#record(pipeline, start);
@@ -170,22 +185,27 @@ class FitLoop {
         failure ??= { error };
         pipeline.interrupt();
       }
-      if (this.#evaluationDue() || this.#checkpointDue()) pause();
+      if (this.#evaluationDue() || this.#checkpointDue()) wish(Wish.pause);
     };
-    if (signal?.aborted === true) pause();
-    signal?.addEventListener("abort", pause);
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener("abort", stop);
     const timer = setInterval(look, RECORD_MS);
+    const agreed = collective === undefined ? undefined : this.#control.agreement().then(granted);
     try {
       await this.#runThreads(pipeline);
     } finally {
       clearInterval(timer);
-      signal?.removeEventListener("abort", pause);
+      signal?.removeEventListener("abort", stop);
+      this.#control.endAgreement();
+      await agreed;
     }
     if (failure !== undefined) throw failure.error;
     this.#record(pipeline, start);
+    await collective?.averageStatistics();
     if (pausing === undefined) return true;
     await pausing;
-    if (pipeline.state().ranges.length > 0) return false;
+    const left = pipeline.state().ranges.length > 0;
+    if (collective === undefined ? left : await collective.any(left)) return false;
     // Nothing is left to read: lets the readers find that out.
     pipeline.continue();
     return true;

@@ -9,6 +9,7 @@ import { alone, type Place, takePlace } from "./place.ts";
 import { TrainerPool } from "./pool.ts";
 import type { Servers } from "./servers.ts";
 import { Trainer, type TrainerOptions } from "./trainer.ts";
+import type { Workers } from "./workers.ts";
 
 const initSchema = z.strictObject({
   /** Trainer threads; default one a core. */
@@ -43,6 +44,10 @@ export class Job {
   readonly heap: Heap;
   readonly provider: ProviderDescription;
   readonly pool: TrainerPool;
+  /** All workers of the job. */
+  readonly workers: Workers;
+  /** What the environment says of this process's place. */
+  readonly world: World;
   /** The parameter servers, where the job has some. */
   readonly servers: Servers | undefined;
   /** What must be closed before this process leaves the job. */
@@ -52,6 +57,8 @@ export class Job {
   constructor(threads: number, heap: Heap, provider: ProviderDescription, place: Place = alone) {
     this.rank = place.rank;
     this.worldSize = place.worldSize;
+    this.workers = place.workers;
+    this.world = place.world;
     this.servers = place.servers;
     this.#leave = place.leave;
     this.threads = threads;

@@ -25,7 +25,7 @@ export interface MemoryUse {
 }
 
 /** Groups of what training needs beside the weights: state, moving averages, gathered gradients. */
-const moved: ReadonlySet<string> = new Set(["optimizer", "average", "merged"]);
+const moved: ReadonlySet<string> = new Set(["optimizer", "average", "merged", "snapshot"]);
 
 export function memoryReport({ parameters, shared, arenas }: MemoryUse): MemoryReport {
   let optimizerState = 0;

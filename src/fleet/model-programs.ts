@@ -5,13 +5,19 @@ import { type Plan, type Prepared, type Provider, prepare, scratchBytes } from "
 import type { AddressType } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import {
+  byReadiness,
   type ExternalLookup,
   externalLookups,
   mixedPrecision,
   optimize,
+  placeBuckets,
   type RecomputeOptions,
 } from "../passes/index.ts";
 import {
+  averageParameters,
+  type Bucket,
+  bucketOutput,
+  type DeferredUpdates,
   type Differentiated,
   deferUpdates,
   differentiate,
@@ -19,14 +25,17 @@ import {
   type Program,
   placeUpdates,
   plan,
+  planBuckets,
+  print,
   type TableSpec,
   trace,
   type UpdateRules,
 } from "../program/index.ts";
 import { withOldWeights } from "../ps/worker/index.ts";
 import { layoutOf, type TableLayout } from "../table/index.ts";
+import { exchangePhases } from "./collective/phases.ts";
 import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
-import { type Strategy, threadMode } from "./strategy.ts";
+import { isLocal, type Strategy, threadMode } from "./strategy.ts";
 import { taskPrograms } from "./task-programs.ts";
 import { updatePhases } from "./update-phases.ts";
 
@@ -47,6 +56,20 @@ export interface ModelPrograms {
   readonly rules: ModelRules;
   /** Where a parameter server has the parameters: how steps are fed and what they leave. */
   readonly served?: ServedPrograms;
+  /** In mode `collective`. */
+  readonly exchange?: ExchangePrograms;
+}
+
+/** What ranks exchange in a step. */
+export interface ExchangePrograms {
+  readonly buckets: readonly Bucket[];
+  /** Of each bucket, in bytes from the start of what is exchanged; and the bytes of all. */
+  readonly offsets: readonly number[];
+  readonly bytes: number;
+  /** The program, a line for each op: all ranks must have the same. */
+  readonly description: string;
+  /** Where ranks train apart: what takes the mean of their changes. */
+  readonly average?: Prepared;
 }
 
 export interface ServedPrograms {
@@ -118,22 +141,38 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
 
   const differentiated = differentiate({ ...forward, tables }, { loss: "loss" });
   const remote = served && strategy.mode !== "geo";
+  const buckets = strategy.mode === "collective" ? bucketsOf(differentiated, rules, strategy) : undefined;
+  const apart = isLocal(strategy);
+  // With several threads, or gathered gradients, there is nothing to exchange before the step is over.
+  const inStep = threads === 1 && gradientMerge === 1 && !apart;
   const deferred =
-    strategy.mode === "sync" || gradientMerge > 1 || remote
-      ? deferUpdates(differentiated, rules, gradientMerge > 1 ? { mergeReplicas: threads } : {})
+    strategy.mode === "sync" || buckets !== undefined || gradientMerge > 1 || remote
+      ? deferUpdates(differentiated, rules, {
+          ...(gradientMerge > 1 ? { mergeReplicas: threads } : {}),
+          ...(buckets === undefined || apart ? {} : { exchange: { buckets, inStep } }),
+        })
       : undefined;
+  const raw =
+    buckets !== undefined && inStep
+      ? placeBuckets(deferred!.step, differentiated.gradients, buckets)
+      : (deferred?.step ?? placeUpdates(differentiated, rules));
   const fed = remote ? externalLookups(deferred!.step) : undefined;
   const scored = served ? externalLookups(score) : undefined;
-  const step = optimize(fed?.program ?? deferred?.step ?? placeUpdates(differentiated, rules), {
+  const step = optimize(fed?.program ?? raw, {
     nativeBf16: provider.nativeBf16,
     ...(recompute === undefined ? {} : { recompute }),
   });
   const stepPlan = plan(step, scratch);
   let shared: Pick<Plan, "parameters" | "sharedBytes"> = stepPlan;
   const parameters = { ...score.parameters, ...step.parameters };
+  const phases =
+    buckets === undefined || apart
+      ? (deferred: DeferredUpdates) =>
+          updatePhases(deferred, differentiated.program, { mode: threadMode(strategy), threads })
+      : (deferred: DeferredUpdates) => exchangePhases(deferred, differentiated.program, threads);
   const updates =
     deferred && !remote
-      ? updatePhases(deferred, differentiated.program, { mode: threadMode(strategy), threads }).map((phase) => {
+      ? phases(deferred).map((phase) => {
           const compiled = new Map<Program, Prepared>();
           return phase.map((program) => {
             const known = compiled.get(program);
@@ -148,6 +187,11 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
           });
         })
       : undefined;
+  const averaging =
+    buckets === undefined || !apart ? undefined : optimize(averageParameters(differentiated.program, buckets));
+  const averagePlan = averaging === undefined ? undefined : plan(averaging, { ...scratch, shared });
+  shared = averagePlan ?? shared;
+  Object.assign(parameters, averaging?.parameters);
   const scorePlan = plan(optimize({ ...(scored?.program ?? score), tables }), { ...scratch, shared });
   return {
     training: compile(stepPlan),
@@ -158,6 +202,14 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     tables,
     measures: task.measures,
     rules: ruleOf,
+    ...(buckets === undefined
+      ? {}
+      : {
+          exchange: {
+            ...exchangeOf(buckets, [averagePlan ?? stepPlan, ...(updates ?? []).flat().map(({ plan }) => plan)], raw),
+            ...(averagePlan === undefined ? {} : { average: compile(averagePlan) }),
+          },
+        }),
     ...(scored === undefined
       ? {}
       : {
@@ -168,6 +220,25 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
           },
         }),
   };
+}
+
+/** The gradients of what optimizers move, in the order in which they are ready. */
+function bucketsOf({ program, gradients }: Differentiated, rules: UpdateRules, strategy: Strategy): Bucket[] {
+  const names = byReadiness(program, gradients).filter(
+    (name) => rules.parameter(name, program.parameters[name]!) !== undefined,
+  );
+  const shapeOf = (name: string): readonly number[] => program.values[program.parameters[name]!.value]!.shape;
+  return planBuckets(
+    names.map((parameter) => ({ parameter, shape: shapeOf(parameter) })),
+    strategy,
+  );
+}
+
+/** @param plans of which one fills the buckets */
+function exchangeOf(buckets: readonly Bucket[], plans: readonly Plan[], step: Program): ExchangePrograms {
+  const filling = plans.find(({ exchangeBytes = 0 }) => exchangeBytes > 0);
+  const offsets = buckets.map((bucket) => filling!.outputs[bucketOutput(bucket)]!.offset);
+  return { buckets, offsets, bytes: filling?.exchangeBytes ?? 0, description: print(step) };
 }
 
 /** What the outputs of a step with deferred updates say of the rows of tables. */
@@ -200,12 +271,15 @@ function inPrecision(program: Program, { amp, ampLists = {} }: Strategy): Progra
 }
 
 /** Switches that need the gradients of whole parameters do not serve the rows of tables. */
-function expectDense({ tables }: Program, { amp, clip, gradientMerge = 1 }: Strategy): void {
+function expectDense({ tables }: Program, { mode, amp, clip, gradientMerge = 1 }: Strategy): void {
   const [table] = Object.keys(tables);
   if (table === undefined) return;
   const refuse = (what: string, help: string): never => {
     throw new Error(`strategy: ${what} does not serve models with tables, here "${table}"; ${help}`);
   };
+  if (mode === "collective") {
+    refuse('mode: "collective"', 'take mode "sync" or "async", with parameter servers where there are several workers');
+  }
   if (amp === "fp16") refuse('amp: "fp16"', 'take amp: "bf16", which needs no loss scale');
   if (gradientMerge > 1) refuse(`gradientMerge: ${gradientMerge}`, "take larger batches instead");
   if (clip !== undefined && !("value" in clip)) {

@@ -4,9 +4,13 @@ import type { Heap } from "../memory/index.ts";
 import type { Parameter } from "../program/index.ts";
 import { initialise } from "./initialise.ts";
 
+/** What optimizers and strategies keep beside the weights. */
+const STATE_GROUPS: ReadonlySet<string> = new Set(["optimizer", "average", "merged", "snapshot"]);
+
 /** The parameters and optimizer state of a trainer. */
 export class ParameterStore {
   readonly address: number;
+  readonly bytes: number;
   readonly #heap: Heap;
   readonly #operands: Readonly<Record<string, Operand>>;
   readonly #parameters: Readonly<Record<string, Parameter>>;
@@ -20,6 +24,7 @@ export class ParameterStore {
     seed: number,
   ) {
     this.#heap = heap;
+    this.bytes = bytes;
     this.#operands = operands;
     this.#parameters = parameters;
     this.address = heap.alloc(Math.max(bytes, 64));
@@ -37,6 +42,14 @@ export class ParameterStore {
   /** Weights that the optimizer moves. */
   get trainableNames(): string[] {
     return this.names.filter((name) => this.#parameters[name]!.trainable);
+  }
+
+  /** Running statistics: what training moves beside the optimizer. */
+  get statistics(): string[] {
+    return this.names.filter((name) => {
+      const { trainable, group } = this.#parameters[name]!;
+      return !trainable && !STATE_GROUPS.has(group);
+    });
   }
 
   shape(name: string): readonly number[] {

@@ -6,6 +6,8 @@ import type { ScoreLogHandle, WindowStatsHandle } from "../metrics/index.ts";
 import type { Optimizer } from "../optim/index.ts";
 import type { TableHandle } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
+import type { ExchangeHandle } from "./collective/handle.ts";
+import type { LocalWork } from "./collective/local-rounds.ts";
 import type { SinkWork } from "./gradient-sink.ts";
 import type { LossScaleHandle } from "./loss-scale.ts";
 import type { MergeHandle } from "./merge.ts";
@@ -30,6 +32,9 @@ export interface BindRequest {
   readonly tables: Readonly<Record<string, TableHandle>>;
   /** Stop at the first instruction that writes NaN or an infinity. */
   readonly checkFinite?: boolean;
+  /** Of several ranks: address of what they exchange, and how. */
+  readonly exchange?: number;
+  readonly communication?: ExchangeHandle;
 }
 
 export interface ReleaseRequest {
@@ -70,6 +75,10 @@ export interface UpdateWork {
   readonly updateKeys: readonly string[];
   /** Present where the gradients of several steps are gathered before they are applied. */
   readonly merge?: MergeHandle;
+  /** Present where ranks sum their gradients. */
+  readonly exchange?: ExchangeHandle;
+  /** Present where ranks train apart for some steps and then average. */
+  readonly local?: LocalWork;
   /** Schedules count so many steps for one of this worker's: mode `geo`. */
   readonly workers?: number;
   /** Of fp16: how losses are scaled. */

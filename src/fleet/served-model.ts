@@ -11,7 +11,7 @@ import {
 } from "../ps/worker/index.ts";
 import type { ModelPrograms, SparseContribution } from "./model-programs.ts";
 import type { ParameterStore } from "./parameters.ts";
-import type { Strategy } from "./strategy.ts";
+import { type Strategy, servedMode } from "./strategy.ts";
 
 /** Rows that trainers may touch between two exchanges of mode `geo`, unless a few batches have more. */
 const GEO_ROWS = 2 ** 20;
@@ -35,7 +35,7 @@ export function servedModel(
   { strategy, workers, partitions }: ServedOptions,
 ): ServedModel {
   const { tables, rules, served } = programs;
-  const mode: PsMode = strategy.mode;
+  const mode: PsMode = servedMode(strategy);
   const geo = mode === "geo";
   return parseModel({
     ...{ mode, workers, partitions },
@@ -51,6 +51,7 @@ export function servedModel(
           ),
       wire: strategy.wire ?? "f32",
     })),
+    ...(strategy.durability === undefined ? {} : { storage: { durability: strategy.durability } }),
     dense: servedNames(programs).map((name) => ({
       name,
       length: lengthOf(name),

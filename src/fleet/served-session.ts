@@ -25,7 +25,7 @@ import type { ModelPrograms } from "./model-programs.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { gradientsOf, lookupsIn, servedModel, servedNames } from "./served-model.ts";
 import type { Servers } from "./servers.ts";
-import type { Strategy } from "./strategy.ts";
+import { type Strategy, servedMode } from "./strategy.ts";
 
 const DEFAULTS = { prefetch: 1, sendQueueSize: 16, sendWaitTimes: 5 } as const;
 /** Gradients that wait take at most so much memory, beyond two batches a thread. */
@@ -206,7 +206,7 @@ export class ServedSession {
       ...{ addresses: servers.addresses, keys: servers.keys, worker: servers.rank, deadlineMs: servers.deadlineMs },
       send: { sendQueueSize: Math.min(sendQueueSize, room), maxMergeGrads, sendWaitTimes },
       zeroRows: this.#tables.map(({ zeroRow }) => zeroRow),
-      prefetch: isStepwise(mode) ? 1 : prefetch,
+      prefetch: isStepwise(servedMode(strategy)) ? 1 : prefetch,
     });
     await this.refresh();
   }

@@ -1,89 +1,24 @@
-// The parameter servers of a job as a worker knows them, and how workers act together.
-import { deserialize, serialize } from "node:v8";
-import type { Membership } from "../cluster/index.ts";
+// The parameter servers of a job as a worker knows them.
 import type { KeysOption } from "../net/index.ts";
+import { Workers, type WorkersOptions } from "./workers.ts";
 
 /** How long one call to a server may take, restarts included: PaddlePaddle's. */
 const DEADLINE_MS = 180_000;
-const READY = "ready";
 
-export interface ServersOptions {
+export interface ServersOptions extends WorkersOptions {
   /** Of each partition, the same order in all workers. */
   readonly addresses: readonly string[];
   readonly keys?: KeysOption | undefined;
-  readonly rank: number;
-  readonly workers: number;
-  /** Where there are several workers. */
-  readonly member?: Membership | undefined;
 }
 
-export class Servers {
+export class Servers extends Workers {
   readonly addresses: readonly string[];
   readonly keys: KeysOption | undefined;
-  readonly rank: number;
-  readonly workers: number;
   readonly deadlineMs: number = DEADLINE_MS;
-  readonly member: Membership | undefined;
-  readonly #counts = new Map<string, number>();
 
-  constructor({ addresses, keys, rank, workers, member }: ServersOptions) {
+  constructor({ addresses, keys, ...options }: ServersOptions) {
+    super(options);
     this.addresses = addresses;
     this.keys = keys;
-    this.rank = rank;
-    this.workers = workers;
-    this.member = member;
-  }
-
-  /** One line for whoever watches. */
-  say(text: string): void {
-    process.stderr.write(`${text}\n`);
-  }
-
-  /** Runs `work` in the worker of rank 0, once in the job's life; the others wait for its end. */
-  async first(key: string, work: () => Promise<void>): Promise<void> {
-    if (this.member === undefined) return work();
-    if (this.rank === 0 && (await this.member.peek(key)) === undefined) {
-      await work();
-      await this.member.set(key, READY);
-    }
-    await this.member.get(key);
-  }
-
-  /**
-   * Runs `work` in the worker of rank 0 and gives its result, plain data, to all. Every worker must call it as often, in the
-   * same order.
-   */
-  async together<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (this.member === undefined || this.workers === 1) return work();
-    const count = this.#counts.get(what) ?? 0;
-    this.#counts.set(what, count + 1);
-    const key = `together/${what}/${count}`;
-    // A worker that was started again takes what its earlier life has found out.
-    if (this.rank === 0 && (await this.member.peek(key)) === undefined) {
-      const result = await outcome(work);
-      await this.member.set(key, serialize(result));
-    }
-    const result = deserialize(await this.member.get(key, { timeoutMs: WAIT_MS })) as Outcome<T>;
-    if ("error" in result) throw new Error(`${this.rank === 0 ? "" : "worker 0: "}${result.error}`);
-    return result.value;
-  }
-
-  /** Returns when all workers are here. */
-  async meet(name: string): Promise<void> {
-    if (this.member === undefined || this.workers === 1) return;
-    await this.member.barrier(name, this.workers, { whenDead: "wait", timeoutMs: WAIT_MS });
   }
 }
-
-type Outcome<T> = { readonly value: T } | { readonly error: string };
-
-async function outcome<T>(work: () => Promise<T>): Promise<Outcome<T>> {
-  try {
-    return { value: await work() };
-  } catch (error) {
-    return { error: (error as Error).message };
-  }
-}
-
-/** Evaluations and saves may take long. */
-const WAIT_MS = 24 * 3600 * 1000;

@@ -1,12 +1,14 @@
 // A model made concrete for batches of one layout: its parameters and tables in the heap, its plans bound in every trainer
 // thread.
 import type { BatchLayout, Pipeline } from "../data/index.ts";
-import { bind, type Prepared } from "../engine/index.ts";
+import { bind, noCommunication, type Prepared } from "../engine/index.ts";
 import { attachProvider, type SelectedProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
 import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
+import type { LocalWork } from "./collective/local-rounds.ts";
+import { CollectiveSession } from "./collective/session.ts";
 import type { SinkWork } from "./gradient-sink.ts";
 import type { Job } from "./job.ts";
 import { createLossScales, freeLossScales, lossScaleSchema } from "./loss-scale.ts";
@@ -40,11 +42,16 @@ export class Session {
   readonly notes: readonly string[];
   /** Present where parameters and tables are on servers; `tables` then is empty. */
   readonly served: ServedSession | undefined;
+  /** Present in mode `collective`. */
+  readonly collective: CollectiveSession | undefined;
   readonly #owned: AsyncDisposableStack;
 
   private constructor(
     layout: BatchLayout,
-    parts: Pick<Session, "parameters" | "tables" | "keys" | "updates" | "measures" | "memory" | "notes" | "served">,
+    parts: Pick<
+      Session,
+      "parameters" | "tables" | "keys" | "updates" | "measures" | "memory" | "notes" | "served" | "collective"
+    >,
     owned: AsyncDisposableStack,
   ) {
     this.layout = layout;
@@ -56,6 +63,7 @@ export class Session {
     this.memory = parts.memory;
     this.notes = parts.notes;
     this.served = parts.served;
+    this.collective = parts.collective;
     this.#owned = owned;
   }
 
@@ -113,6 +121,17 @@ export class Session {
         await ServedSession.open({ job, servers, name: model.name, programs, layout, strategy, parameters }),
         (session) => session.close(),
       );
+    const collective =
+      strategy.mode === "collective"
+        ? own(
+            await CollectiveSession.open({
+              ...{ job, programs, layout, strategy, parameters },
+              settings: { model: [model.name, model.config], optimizers, strategy, seed, columns: layout.columns },
+            }),
+            (session) => session.close(),
+          )
+        : undefined;
+    const exchanged = collective === undefined ? {} : { exchange: collective.exchange };
     const tables = Object.fromEntries(
       Object.entries(served === undefined ? programs.tables : {}).map(([name, spec]) => [
         name,
@@ -135,7 +154,7 @@ export class Session {
     const updates = (programs.updates ?? []).map((phase) => {
       const parts = phase.map((prepared, t) => {
         const own = threadMode(strategy) === "async" ? ownAccumulators(prepared, programs, t) : prepared;
-        const update = relocateInputs({ update: own, shared: parameters.address, sources });
+        const update = relocateInputs({ update: own, shared: parameters.address, ...exchanged, sources });
         return { prepared: update, arena: arenaOf(update) };
       });
       for (const [t, { prepared, arena }] of parts.entries()) sources[t]!.push({ plan: prepared.plan, arena });
@@ -146,25 +165,28 @@ export class Session {
       train: `${name}/train`,
       score: { trained: `${name}/score`, ema: `${name}/score-ema` },
     };
+    const averageKey = `${name}/average`;
     const updateKeys = updates.map((_, phase) => `${name}/update/${phase}`);
     // Binding once here lets the provider choose its way for every shape; the threads then take the same ways.
     for (const kind of ["train", "score"] as const) {
       const prepared = kind === "train" ? programs.training : programs.inference;
       const attached = Object.entries(handles[kind]).map(([table, handle]) => [table, Table.attach(heap, handle)]);
       const tables = Object.fromEntries(attached) as Record<string, Table>;
-      bind(prepared, { heap, provider, tables, arena: arenas[0]!, shared: parameters.address }).dispose();
+      const own = { heap, provider, tables, arena: arenas[0]!, shared: parameters.address };
+      bind(prepared, { ...own, ...exchanged, communication: noCommunication }).dispose();
       for (const table of Object.values(tables)) table.detach();
     }
     // A thread that has died, or was ended with its job, holds nothing.
     owned.defer(() =>
       pool
-        .all(() => ({ type: "release", keys: [keys.train, ...Object.values(keys.score), ...updateKeys] }))
+        .all(() => ({ type: "release", keys: [keys.train, ...Object.values(keys.score), ...updateKeys, averageKey] }))
         .then(
           () => undefined,
           () => undefined,
         ),
     );
-    const common = { type: "bind", provider: provider.describe(), tables: handles.score } as const;
+    const communicating = collective === undefined ? {} : { communication: collective.handle, ...exchanged };
+    const common = { type: "bind", provider: provider.describe(), tables: handles.score, ...communicating } as const;
     const place = { shared: parameters.address };
     const checkFinite = strategy.debug?.nan === true;
     const train = { ...common, ...place, tables: handles.train, key: keys.train, checkFinite };
@@ -178,6 +200,12 @@ export class Session {
     for (const [phase, parts] of updates.entries()) {
       const key = updateKeys[phase]!;
       await pool.all((t) => ({ ...common, key, checkFinite, ...parts[t]!, shared: 0 }));
+    }
+    const average = programs.exchange?.average;
+    if (average !== undefined) {
+      // The first thread runs it.
+      const arena = arenaOf(average);
+      await pool.all(() => ({ ...common, ...place, key: averageKey, prepared: average, arena }));
     }
     const applying = updates.flatMap((parts) => parts.map(({ prepared }) => prepared));
     const inputs = [programs.training, ...applying].flatMap(({ plan }) => Object.keys(plan.inputs));
@@ -203,10 +231,12 @@ export class Session {
         rank: job.rank,
         updateKeys,
         ...(merge === undefined ? {} : { merge }),
+        ...(collective === undefined ? {} : { exchange: collective.handle }),
+        ...(average === undefined ? {} : { local: localWork(strategy, averageKey, optimizers) }),
       };
     });
     const { measures } = programs;
-    const parts = { parameters, tables, keys, updates: work, measures, memory, notes, served };
+    const parts = { parameters, tables, keys, updates: work, measures, memory, notes, served, collective };
     return new Session(layout, parts, owned.move());
   }
 
@@ -286,7 +316,7 @@ function mergeHandles(
   return Array.from({ length: threads }, (_, thread) => ({
     steps,
     batch,
-    progress: parameters.addressOf(progressName(mode === "sync" ? 0 : thread)),
+    progress: parameters.addressOf(progressName(mode === "async" ? thread : 0)),
   }));
 }
 
@@ -305,6 +335,16 @@ function memoryOf(
   const larger = training.plan.arenaBytes > inference.plan.arenaBytes ? training.plan : inference.plan;
   const arenas = [...Array.from({ length: threads }, () => larger), ...updates.flat().map(({ plan }) => plan)];
   return memoryReport({ parameters, shared, arenas });
+}
+
+/** When ranks that train apart average. */
+function localWork(
+  { localSGD, adaptiveLocalSGD }: Strategy,
+  key: string,
+  { default: optimizer }: OptimizerGroups,
+): LocalWork {
+  const { steps, begin } = localSGD ?? { steps: adaptiveLocalSGD!.initSteps, begin: adaptiveLocalSGD!.begin };
+  return { key, steps, begin, adaptive: localSGD === undefined, optimizer };
 }
 
 /** Which optimizer supplies each `scalar:GROUP.NAME` input. */

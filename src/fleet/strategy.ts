@@ -1,5 +1,6 @@
 // The strategy: the one object that says how training is spread, with every switch named as the field names it.
 import { z } from "zod";
+import { allReduceAlgorithms } from "../collective/index.ts";
 import { lossScaleSchema } from "./loss-scale.ts";
 
 const strategySchema = z.strictObject({
@@ -13,12 +14,21 @@ const strategySchema = z.strictObject({
    * - `sync`: all threads of all workers wait for each other in every step;
    * - `half-async`: the threads of a worker wait for each other, workers do not;
    * - `geo`: workers train copies of their own and exchange what changed now and then (Geo-SGD).
+   *
+   * Without servers, for dense models (docs/data-parallel.md):
+   * - `collective`: every worker has the whole model; each step sums the gradients of all: equal to one thread with the union
+   *   of their batches, as `sync` within a process.
    */
-  mode: z.enum(["async", "sync", "half-async", "geo"]).default("async"),
+  mode: z.enum(["async", "sync", "half-async", "geo", "collective"]).default("async"),
   /** Mode `geo`: after how many batches a worker exchanges with the servers. PaddlePaddle advises 25 × threads. */
   geo: z.strictObject({ every: z.int().min(1).default(100) }).optional(),
-  /** How gradients and rows travel between workers and servers; sums and weights stay f32. Default "f32". */
+  /** How gradients and rows travel between workers, or to servers and back; sums and weights stay f32. Default "f32". */
   wire: z.enum(["f32", "f16", "bf16"]).optional(),
+  /**
+   * How servers keep what they have acknowledged: "journal" (default): nothing is lost when one dies; "snapshot": what came
+   * after the last snapshot, a minute at most; "none": all.
+   */
+  durability: z.enum(["journal", "snapshot", "none"]).optional(),
   /** Mode `async`: batches of each thread whose rows are pulled while it computes; default 1. More hides slower servers, with older rows. */
   prefetch: z.int().min(1).max(64).optional(),
   /** Mode `async`: batches whose gradients may wait to be sent, of all threads together; default 16. */
@@ -30,6 +40,28 @@ const strategySchema = z.strictObject({
    * default 5.
    */
   sendWaitTimes: z.int().min(0).max(1000).optional(),
+  /** Mode `collective`: gradients travel in buckets of so many bytes, as the backward pass gives them; default 32 MB. */
+  fuseBytes: z.int().min(4).optional(),
+  /** Mode `collective`: the most bytes of the last bucket, whose way nothing hides; default 1 MB. */
+  lastBucketBytes: z.int().min(0).optional(),
+  /** Mode `collective`: how gradients are summed (docs/collectives.md); default the fastest by the cost model. */
+  algorithm: z.enum(["auto", ...allReduceAlgorithms]).optional(),
+  /** Of `algorithm` "hierarchical" and "torus": ranks of a group, or of a row. */
+  groupSize: z.int().min(1).optional(),
+  /** Mode `collective`: communication threads, each with connections of its own, among which buckets take turns; default 1. */
+  streams: z.int().min(1).max(16).optional(),
+  /**
+   * Mode `collective`, SGD and momentum only: ranks train apart and take the mean of what they have changed every `steps`
+   * steps, from step `begin` on; before that, after every step (LocalSGD, arXiv 1808.07217).
+   */
+  localSGD: z.strictObject({ steps: z.int().min(1), begin: z.int().min(0).default(0) }).optional(),
+  /**
+   * As `localSGD`, with a number of steps that follows the loss and the learning rate, from 1 to 16:
+   * ⌈√(initSteps · rate₀·loss / (rate·loss₀))⌉.
+   */
+  adaptiveLocalSGD: z
+    .strictObject({ initSteps: z.int().min(1).max(16).default(1), begin: z.int().min(0).default(0) })
+    .optional(),
   /**
    * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;
    * `norm`: the gradient of each parameter; `globalNorm`: all gradients together, as PyTorch's `clip_grad_norm_`. The
@@ -93,6 +125,15 @@ const strategySchema = z.strictObject({
   deterministic: z.boolean().default(false),
 });
 
+const COLLECTIVE_ONLY = [
+  "fuseBytes",
+  "lastBucketBytes",
+  "algorithm",
+  "groupSize",
+  "streams",
+  "localSGD",
+  "adaptiveLocalSGD",
+] as const;
 const ASYNC_ONLY = ["prefetch", "sendQueueSize", "maxMergeGrads", "sendWaitTimes"] as const;
 
 export type Strategy = Readonly<z.infer<typeof strategySchema>>;
@@ -116,7 +157,11 @@ export function parseStrategy(options: StrategyOptions = {}): Strategy {
     if (stray !== undefined && mode !== "async") {
       throw new Error(`strategy: ${stray} is for mode "async"; in mode "${mode}" nothing is sent in the background`);
     }
-    if (deterministic && mode !== "sync") {
+    const strange = COLLECTIVE_ONLY.find((name) => parsed.data[name] !== undefined);
+    if (strange !== undefined && mode !== "collective") {
+      throw new Error(`strategy: ${strange} is for mode "collective", this is mode "${mode}"`);
+    }
+    if (deterministic && mode !== "sync" && mode !== "collective") {
       throw new Error(
         `strategy: deterministic: true does not combine with mode "${mode}", whose threads race for the parameters; take mode: "sync"`,
       );
@@ -128,9 +173,44 @@ export function parseStrategy(options: StrategyOptions = {}): Strategy {
   );
 }
 
+/** Whether ranks train apart for some steps. */
+export const isLocal = ({ localSGD, adaptiveLocalSGD }: Strategy): boolean =>
+  localSGD !== undefined || adaptiveLocalSGD !== undefined;
+
+const apartOptimizers: readonly string[] = ["sgd", "momentum"];
+
+/** What does not go together in mode `collective`. @throws Error that names both */
+export function expectCollective(
+  strategy: Strategy,
+  optimizers: Readonly<Record<string, { readonly name: string }>>,
+): void {
+  const { localSGD, adaptiveLocalSGD, ema, gradientMerge = 1, amp } = strategy;
+  if (!isLocal(strategy)) return;
+  const name = localSGD === undefined ? "adaptiveLocalSGD" : "localSGD";
+  const fail = (what: string): never => {
+    throw new Error(`strategy: ${name} ${what}`);
+  };
+  if (localSGD !== undefined && adaptiveLocalSGD !== undefined)
+    fail("and adaptiveLocalSGD exclude each other; take one");
+  const other = Object.values(optimizers).find((optimizer) => !apartOptimizers.includes(optimizer.name));
+  if (other !== undefined) {
+    fail(`takes the mean of weights, which is right for SGD and momentum only; the optimizer is ${other.name}`);
+  }
+  if (ema !== undefined) fail("does not combine with ema: each rank would keep averages of its own");
+  if (gradientMerge > 1)
+    fail(`does not combine with gradientMerge: ${gradientMerge}; take more steps between two means`);
+  if (amp === "fp16") fail('does not combine with amp: "fp16", whose loss scales would differ; take amp: "bf16"');
+}
+
+/** The mode of a job with parameter servers. */
+export function servedMode({ mode }: Strategy): Exclude<Strategy["mode"], "collective"> {
+  if (mode === "collective") throw new Error('mode "collective" has no parameter servers');
+  return mode;
+}
+
 /** How the threads of a process meet. */
 export const threadMode = ({ mode }: Strategy): "sync" | "async" =>
-  mode === "sync" || mode === "half-async" ? "sync" : "async";
+  mode === "sync" || mode === "half-async" || mode === "collective" ? "sync" : "async";
 
 /** What needs servers, and what does not serve with them. @throws Error that names the switch and what to do */
 export function expectServers(
@@ -150,6 +230,9 @@ export function expectServers(
     }
     // What says how to send is harmless where nothing is sent: the same script runs with and without servers.
     return;
+  }
+  if (mode === "collective") {
+    fail('mode "collective" is for jobs without parameter servers; with servers take "sync", or start the job without');
   }
   if (ema !== undefined) fail("ema does not combine with parameter servers, which keep no averages");
   if (gradientMerge > 1) fail(`gradientMerge: ${gradientMerge} does not combine with parameter servers`);

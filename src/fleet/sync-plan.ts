@@ -14,6 +14,8 @@ export interface RelocateOptions {
   readonly update: Prepared;
   /** Address of the parameters. */
   readonly shared: number;
+  /** Address of what ranks exchange. */
+  readonly exchange?: number;
   /** By replica: where the update's inputs come from. */
   readonly sources: readonly (readonly Source[])[];
 }
@@ -22,23 +24,28 @@ export interface RelocateOptions {
  * Lets the inputs of an update be the outputs of what ran before it, in each thread's arena. The result is to be bound with
  * `shared` 0: its operands outside the arena have absolute addresses.
  */
-export function relocateInputs({ update, shared, sources }: RelocateOptions): Prepared {
+export function relocateInputs({ update, shared, exchange = 0, sources }: RelocateOptions): Prepared {
   const { plan } = update;
-  const places = new Map<string, Operand>();
+  const places: { readonly start: number; readonly end: number; readonly by: number }[] = [];
   for (const [replica, list] of sources.entries()) {
     for (const { plan: source, arena } of list) {
       for (const [name, output] of Object.entries(source.outputs)) {
         const placeholder = plan.inputs[replicaInput(name, replica)];
-        const base = output.space === "arena" ? arena : shared;
-        if (placeholder !== undefined)
-          places.set(keyOf(placeholder), { ...output, space: "shared", offset: base + output.offset });
+        if (placeholder === undefined || bytesIn(placeholder) === 0) continue;
+        const base = { arena, shared, exchange }[output.space];
+        const end = placeholder.offset + bytesIn(placeholder);
+        places.push({ start: placeholder.offset, end, by: base + output.offset - placeholder.offset });
       }
     }
   }
+  places.sort((a, b) => a.start - b.start);
   const relocate = (operand: Operand): Operand => {
-    const place = places.get(keyOf(operand));
-    if (place !== undefined) return { ...operand, space: place.space, offset: place.offset };
-    return operand.space === "shared" ? { ...operand, offset: shared + operand.offset } : operand;
+    if (operand.space === "shared") return { ...operand, offset: shared + operand.offset };
+    if (operand.space === "exchange") return operand;
+    // An operand may be a part of an input.
+    const place = places[places.findLastIndex(({ start }) => start <= operand.offset)];
+    if (place === undefined || operand.offset >= place.end) return operand;
+    return { ...operand, space: "shared", offset: operand.offset + place.by };
   };
   const instructions = plan.instructions.map((instruction) => ({
     ...instruction,
@@ -57,7 +64,7 @@ export function withOwnStatistics(step: Prepared): Prepared {
   let { arenaBytes } = step.plan;
   const own = (operand: Operand): Operand => {
     const offset = arenaBytes;
-    const bytes = operand.shape.reduce((a, b) => a * b, bytesOf[operand.dtype]);
+    const bytes = bytesIn(operand);
     arenaBytes += Math.ceil(bytes / 64) * 64;
     return { ...operand, space: "arena", offset };
   };
@@ -70,7 +77,7 @@ export function withOwnStatistics(step: Prepared): Prepared {
   return { ...step, plan: { ...step.plan, instructions, arenaBytes } };
 }
 
-const keyOf = ({ space, offset }: Operand): string => `${space}:${offset}`;
+const bytesIn = ({ shape, dtype }: Operand): number => shape.reduce((a, b) => a * b, bytesOf[dtype]);
 
 /** An address that no operand of the shared space reaches beyond; 8 bytes is the widest element. */
 const endOf = ({ space, offset, shape }: Operand): number =>

@@ -1,5 +1,7 @@
 // Training in a trainer thread, until its queue ends. Inside the loops nothing is allocated and nothing is computed by
 // JavaScript but the step's scalars.
+
+import { INTERRUPTED } from "../data/index.ts";
 import { formatProfile, NonFiniteError } from "../engine/index.ts";
 import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
@@ -17,7 +19,9 @@ import {
   thread,
   threads,
 } from "./bound-plans.ts";
-import { Control } from "./control.ts";
+import { Tally } from "./collective/handle.ts";
+import { LocalRounds } from "./collective/local-rounds.ts";
+import { Control, Wish } from "./control.ts";
 import { GradientSink } from "./gradient-sink.ts";
 import { LOSS_SCALE_NUMBERS, LossScale } from "./loss-scale.ts";
 import { MergeProgress } from "./merge.ts";
@@ -40,8 +44,8 @@ function stepInputs(
     .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
   const lossScale = has(SCALED_LOSS) ? cell(SCALED_LOSS) : undefined;
   const unscale = has(UNSCALE) ? cell(UNSCALE) : undefined;
-  const mergeScale = request.merge !== undefined && has(MERGED) ? cell(MERGED) : undefined;
-  const batch = request.merge?.batch ?? 0;
+  const mergeScale = has(MERGED) ? cell(MERGED) : undefined;
+  const batch = request.merge?.batch ?? request.exchange?.batch ?? 0;
   const { workers = 1, rank } = request;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, weight) => {
@@ -117,6 +121,13 @@ const lossScaleOf = ({ lossScale }: TrainRequest | FlushRequest): LossScale | un
 const mergeProgress = ({ merge, mode }: TrainRequest | FlushRequest): MergeProgress | undefined =>
   merge === undefined ? undefined : new MergeProgress(heap, merge, mode === "async" || thread === 0);
 
+/** Waits for what all ranks have brought, and tells this one's threads. */
+function agree(control: Control, tally: Tally): void {
+  tally.end();
+  control.bringAll(tally.rows, tally.weight);
+  control.agree((tally.pauses > 0 ? Wish.pause : 0) | (tally.stops > 0 ? Wish.stop : 0));
+}
+
 /** Trains until the queue ends. */
 export function train(request: TrainRequest): unknown {
   const bound = planOf(request.key);
@@ -135,9 +146,16 @@ export function train(request: TrainRequest): unknown {
   const barrier = control.barrier();
   const update = updater(request, barrier, scale);
   const merge = mergeProgress(request);
+  const exchange = request.exchange;
+  const tally = exchange === undefined ? undefined : new Tally(heap, exchange);
+  const rounds =
+    request.local === undefined ? undefined : new LocalRounds(heap, request.local, planOf(request.local.key), bound);
   let steps = 0;
   const forward = (step: number, weight: number): void => {
-    setInputs(merge === undefined ? step : merge.seedStep(step), merge === undefined ? weight : merge.batch);
+    setInputs(
+      merge === undefined ? step : merge.seedStep(step),
+      merge?.batch ?? (rounds === undefined ? exchange?.batch : undefined) ?? weight,
+    );
     runStep(run, step, request.rank);
     learn();
     record();
@@ -169,6 +187,8 @@ export function train(request: TrainRequest): unknown {
     together(barrier, () => {
       for (let step = control.step; ; ) {
         const slot = queue.next();
+        // Other ranks would wait for this one's part in the step.
+        if (slot === INTERRUPTED && exchange !== undefined) throw new Error("another trainer thread failed");
         const own = slot > 0 ? queue.weight : 0;
         control.bring(thread, slot > 0 ? queue.rows : 0, own);
         if (slot > 0) {
@@ -177,9 +197,44 @@ export function train(request: TrainRequest): unknown {
         } else clear();
         // Everyone has a batch or none, and everyone has applied the step before.
         meet(barrier);
-        if (control.totalRows() === 0) break;
-        const weight = control.totalWeight();
+        if (exchange === undefined && control.totalRows() === 0) break;
+        let weight = control.totalWeight();
+        if (rounds !== undefined) {
+          const rows = control.totalRows();
+          if (rows > 0) {
+            forward(step, weight);
+            update(step, weight);
+          } else meet(barrier);
+          step++;
+          if (rounds.add(step, rows, weight)) {
+            if (thread === 0) {
+              tally!.bringLoss(rows > 0 ? rounds.lossSum(weight) : 0, own);
+              tally!.begin(rounds.rows, rounds.weight, control.asked);
+              agree(control, tally!);
+              if (tally!.rows > 0) rounds.average(tally!);
+            }
+            meet(barrier);
+            if (control.allRows === 0) {
+              // What nobody had rows for was no step.
+              if (thread === 0) control.step = step - rounds.steps;
+              break;
+            }
+            rounds.next(step, tally!);
+          }
+          if (thread === 0) control.step = step;
+          continue;
+        }
+        if (thread === 0) tally?.begin(control.totalRows(), weight, control.asked);
         forward(step, weight);
+        if (tally !== undefined) {
+          if (thread === 0) agree(control, tally);
+          meet(barrier);
+          if (control.allRows === 0) {
+            if (thread === 0) tally.settle();
+            break;
+          }
+          weight = control.allWeight;
+        }
         if (keeps) {
           if (slot > 0) {
             sink!.push(slot, own);

@@ -22,10 +22,11 @@ import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { loadTrainer, saveTrainer } from "./saved-state.ts";
 import { Session } from "./session.ts";
-import { expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { expectCollective, expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 import { type ScoreOptions, type Weights, weightsOf } from "./weights.ts";
+import type { Workers } from "./workers.ts";
 
 export interface TrainerOptions {
   /**
@@ -65,6 +66,7 @@ export class Trainer {
     this.model = model;
     this.optimizers = optimizerGroups(optimizer);
     this.strategy = parseStrategy(strategy);
+    expectCollective(this.strategy, this.optimizers);
     expectServers(this.strategy, this.optimizers, job.servers !== undefined);
     if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED)
       throw new TypeError(`trainer: seed must be an integer from 0 to ${MAX_SEED}, got ${seed}`);
@@ -147,7 +149,7 @@ export class Trainer {
     return this.#exclusive("save", () => {
       const session = this.#expectSession("save");
       const save = (): Promise<void> => saveTrainer(this, session, path);
-      return this.job.servers?.together(`save ${path}`, save) ?? save();
+      return this.workers?.together(`save ${path}`, save) ?? save();
     });
   }
 
@@ -192,6 +194,12 @@ export class Trainer {
     this.#busy = CLOSED;
   }
 
+  /** The workers that train this model together; undefined where this process trains for itself. */
+  get workers(): Workers | undefined {
+    const { servers, workers } = this.job;
+    return servers ?? (this.strategy.mode === "collective" ? workers : undefined);
+  }
+
   /** Dense weights and rows of tables so far, in numbers. */
   get parameterCount(): number {
     return this.#session?.parameterCount ?? 0;
@@ -209,10 +217,11 @@ export class Trainer {
   async evaluateNow(dataset: Dataset, options: ScoreOptions = {}, together = true): Promise<Metrics> {
     const weights = weightsOf(options, this.strategy);
     const session = await this.session(dataset.layout);
-    const { servers, worldSize } = this.job;
-    if (servers === undefined || worldSize === 1 || !together) return this.#evaluateHere(session, dataset, weights);
+    const { workers } = this;
+    if (workers === undefined || workers.workers === 1 || !together)
+      return this.#evaluateHere(session, dataset, weights);
     const whole = wholeOf(dataset, this.job);
-    return servers.together(`${this.model.name}/evaluate`, () => this.#evaluateHere(session, whole, weights));
+    return workers.together(`${this.model.name}/evaluate`, () => this.#evaluateHere(session, whole, weights));
   }
 
   async #evaluateHere(session: Session, dataset: Dataset, weights: Weights): Promise<Metrics> {

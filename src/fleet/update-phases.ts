@@ -25,7 +25,7 @@ export function updatePhases(
  * What each thread applies of a synchronous step: tables in turn from the first thread, then each parameter, the largest
  * first, to the thread with the least to do. A table counts as the largest parameter: about that many numbers move.
  */
-function shares({ parameters, tables }: DeferredUpdates, program: Program, threads: number): ApplyShare[] {
+export function shares({ parameters, tables }: DeferredUpdates, program: Program, threads: number): ApplyShare[] {
   const sizeOf = (name: string): number =>
     program.values[program.parameters[name]!.value]!.shape.reduce((a, b) => a * b, 1);
   const largest = Math.max(1, ...parameters.map(sizeOf));

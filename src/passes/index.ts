@@ -10,5 +10,6 @@ export { fuseMatmul } from "./fuse-matmul.ts";
 export { lower } from "./lower.ts";
 export { type HalfType, type MixedPrecisionOptions, mixedPrecision, type PrecisionLists } from "./mixed-precision.ts";
 export { type OptimizeOptions, optimize, type Pass } from "./optimize.ts";
+export { byReadiness, placeBuckets } from "./place-buckets.ts";
 export { type RecomputeOptions, recompute, type Segments } from "./recompute.ts";
 export { simplifyMatmul } from "./simplify-matmul.ts";

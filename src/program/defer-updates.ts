@@ -1,11 +1,12 @@
 // Takes the updates out of the step, into programs of their own: where several trainers sum their gradients before they
 // apply them, and where gradients are gathered over several steps.
 import { add, constant, type Expr, input, mul } from "../kernels/expr.ts";
+import { type Bucket, bucketOutput } from "./buckets.ts";
 import { ProgramBuilder } from "./builder.ts";
 import { sumOfSquares, total } from "./clip.ts";
 import type { Contribution, Differentiated } from "./differentiate.ts";
 import { ShapeError } from "./errors.ts";
-import type { Program, ValueId } from "./ir.ts";
+import { type Program, sizeOf, type ValueId } from "./ir.ts";
 import { type MovedParameter, type UpdateRules, unscaleInput, updateParameters, updateTable } from "./place-updates.ts";
 
 /** What one program applies, of how many steps. */
@@ -25,6 +26,17 @@ export interface DeferOptions {
    * of replica 0. Gradients of a scaled loss are gathered without its scale, which may change meanwhile.
    */
   readonly mergeReplicas?: number | undefined;
+  /**
+   * Several ranks sum their gradients in these buckets before they are applied. Losses are then divided by a number that all
+   * ranks know, and `apply` multiplies by input `scalar:mergeScale`.
+   */
+  readonly exchange?: ExchangeOptions | undefined;
+}
+
+export interface ExchangeOptions {
+  readonly buckets: readonly Bucket[];
+  /** The step itself fills the buckets: it leaves no gradients. */
+  readonly inStep: boolean;
 }
 
 export interface DeferredUpdates {
@@ -43,6 +55,12 @@ export interface DeferredUpdates {
    * is applied. Its output `squares` is the share's part of Σ‖g‖²; `apply` takes the parts of all, `squares#s` of share s.
    */
   readonly squares?: (share: ApplyShare) => Program;
+  /**
+   * Of several ranks whose step does not fill the buckets. `sum` adds up what the replicas have of a share's parameters, in
+   * outputs `sum:NAME`; `fill` puts these, or what was gathered where there is one replica, into the buckets.
+   */
+  readonly sum?: (share: ApplyShare) => Program;
+  readonly fill?: (shares: readonly ApplyShare[]) => Program;
 }
 
 /** Name of the input by which an apply program takes an output of replica r. */
@@ -61,6 +79,8 @@ export const MERGE_SCALE = "mergeScale";
 
 const SQUARES = "squares";
 
+const sumOutput = (parameter: string): string => `sum:${parameter}`;
+
 /** Leaves the gradients of a differentiated program to programs of their own. */
 export function deferUpdates(
   differentiated: Differentiated,
@@ -68,13 +88,13 @@ export function deferUpdates(
   options: DeferOptions = {},
 ): DeferredUpdates {
   const { program, gradients, contributions } = differentiated;
-  const { mergeReplicas } = options;
+  const { mergeReplicas, exchange } = options;
   const step = new ProgramBuilder(program);
   const parameters = Object.keys(gradients).filter(
     (name) => rules.parameter(name, program.parameters[name]!) !== undefined,
   );
   if (mergeReplicas === undefined) {
-    for (const name of parameters) step.output(`grad:${name}`, gradients[name]!);
+    if (exchange?.inStep !== true) for (const name of parameters) step.output(`grad:${name}`, gradients[name]!);
   } else {
     const [table] = Object.keys(contributions);
     if (table !== undefined) throw new ShapeError(`the gradients of table ${table} cannot be gathered over steps`);
@@ -92,13 +112,24 @@ export function deferUpdates(
     for (const [i, { gradient }] of list.entries()) step.output(`grad:${table}/${i}`, gradient);
   }
   const gathered = mergeReplicas !== undefined;
+  const source: GradientSource = { differentiated, rules, gathered, exchange };
+  const apart = exchange !== undefined && !exchange.inStep;
   return {
     step: step.build(),
     parameters,
     tables: Object.keys(contributions),
-    apply: (share) => applyProgram(differentiated, rules, share, gathered),
-    ...(needsSquares(rules) ? { squares: (share) => squaresProgram(differentiated, rules, share, gathered) } : {}),
+    apply: (share) => applyProgram(source, share),
+    ...(needsSquares(rules) ? { squares: (share) => squaresProgram(source, share) } : {}),
+    ...(apart ? { sum: (share) => sumProgram(source, share), fill: (shares) => fillProgram(source, shares) } : {}),
   };
+}
+
+/** What programs that apply gradients read them from. */
+interface GradientSource {
+  readonly differentiated: Differentiated;
+  readonly rules: UpdateRules;
+  readonly gathered: boolean;
+  readonly exchange: ExchangeOptions | undefined;
 }
 
 /** Whether an update depends on the squares of all gradients. */
@@ -120,28 +151,86 @@ function accumulators(
   );
 }
 
-/** The parameters of a share with their gradients, summed over the replicas. */
+/** The parameters of a share with their gradients, summed over replicas and ranks. */
 function gradientsOf(
   builder: ProgramBuilder,
-  differentiated: Differentiated,
-  rules: UpdateRules,
+  { differentiated, rules, gathered, exchange }: GradientSource,
   { parameters, replicas }: ApplyShare,
-  gathered: boolean,
 ): MovedParameter[] {
-  const { program, gradients } = differentiated;
-  const scale = gathered ? [builder.input(`scalar:${MERGE_SCALE}`, { shape: [], dtype: "f32" })] : [];
+  const { program } = differentiated;
+  const scaled = gathered || exchange !== undefined;
+  const scale = scaled ? [builder.input(`scalar:${MERGE_SCALE}`, { shape: [], dtype: "f32" })] : [];
+  const exchanged = exchange === undefined ? undefined : exchangedGradients(builder, exchange.buckets);
   return parameters.map((name) => {
     const { value, init, ...options } = program.parameters[name]!;
     const weight = builder.parameter(name, program.values[value]!.shape, init, options);
-    const parts = gathered
-      ? accumulators(builder, differentiated, name, replicas)
-      : replicaInputs(builder, program, `grad:${name}`, gradients[name]!, replicas);
-    const sum = parts.map((_, i): Expr => input(i)).reduce((a, b) => add(a, b));
-    const expr = gathered ? mul(sum, input(replicas)) : sum;
+    const cleared = gathered ? accumulators(builder, differentiated, name, replicas) : [];
+    const parts =
+      exchanged === undefined ? partsOf(builder, differentiated, name, replicas, cleared) : [exchanged(name)];
+    const sum = sumExpr(parts);
+    const expr = scaled ? mul(sum, input(parts.length)) : sum;
     const gradient = expr.op === "input" ? parts[0]! : builder.emit("map", [...parts, ...scale], { exprs: [expr] })[0]!;
     const rule = rules.parameter(name, program.parameters[name]!)!;
-    return { name, weight, gradient, rule, cleared: gathered ? parts : [] };
+    return { name, weight, gradient, rule, cleared };
   });
+}
+
+const sumExpr = (parts: readonly ValueId[]): Expr => parts.map((_, i): Expr => input(i)).reduce((a, b) => add(a, b));
+
+/** What the replicas have of the gradient of a parameter: in accumulators, or in the outputs of their steps. */
+function partsOf(
+  builder: ProgramBuilder,
+  { program, gradients }: Differentiated,
+  name: string,
+  replicas: number,
+  gathered: readonly ValueId[],
+): readonly ValueId[] {
+  if (gathered.length > 0) return gathered;
+  return replicaInputs(builder, program, `grad:${name}`, gradients[name]!, replicas);
+}
+
+/** The gradients that come out of the buckets; a program waits for a bucket once. */
+function exchangedGradients(builder: ProgramBuilder, buckets: readonly Bucket[]): (parameter: string) => ValueId {
+  const done = new Map<Bucket, ValueId>();
+  return (parameter) => {
+    const bucket = buckets.find(({ parts }) => parts.some((part) => part.parameter === parameter))!;
+    const { offset, shape } = bucket.parts.find((part) => part.parameter === parameter)!;
+    let all = done.get(bucket);
+    if (all === undefined) {
+      const started = builder.input(replicaInput(bucketOutput(bucket), 0), { shape: [bucket.length], dtype: "f32" });
+      all = builder.emit("bucket_wait", [started], { name: bucket.name })[0]!;
+      done.set(bucket, all);
+    }
+    const flat = builder.emit("slice", [all], { axis: 0, start: offset, end: offset + sizeOf(shape) })[0]!;
+    return builder.emit("reshape", [flat], { shape })[0]!;
+  };
+}
+
+function sumProgram({ differentiated, gathered }: GradientSource, { parameters, replicas }: ApplyShare): Program {
+  const builder = new ProgramBuilder();
+  builder.scope = "sum";
+  for (const name of parameters) {
+    const own = gathered ? accumulators(builder, differentiated, name, replicas) : [];
+    const parts = partsOf(builder, differentiated, name, replicas, own);
+    builder.output(sumOutput(name), builder.emit("map", parts, { exprs: [sumExpr(parts)] })[0]!);
+  }
+  return builder.build();
+}
+
+function fillProgram({ differentiated, exchange }: GradientSource, shares: readonly ApplyShare[]): Program {
+  const builder = new ProgramBuilder();
+  builder.scope = "exchange";
+  const { program, gradients } = differentiated;
+  const summed = (name: string): ValueId => {
+    if (shares.length === 1) return accumulators(builder, differentiated, name, 1)[0]!;
+    const owner = shares.findIndex(({ parameters }) => parameters.includes(name));
+    return builder.input(replicaInput(sumOutput(name), owner), program.values[gradients[name]!]!);
+  };
+  for (const bucket of exchange!.buckets) {
+    const inputs = bucket.parts.map(({ parameter }) => summed(parameter));
+    builder.output(bucketOutput(bucket), builder.emit("bucket", inputs, { name: bucket.name })[0]!);
+  }
+  return builder.build();
 }
 
 const replicaInputs = (
@@ -152,12 +241,8 @@ const replicaInputs = (
   replicas: number,
 ): ValueId[] => Array.from({ length: replicas }, (_, r) => builder.input(replicaInput(output, r), values[id]!));
 
-function applyProgram(
-  differentiated: Differentiated,
-  rules: UpdateRules,
-  share: ApplyShare,
-  gathered: boolean,
-): Program {
+function applyProgram(source: GradientSource, share: ApplyShare): Program {
+  const { differentiated, rules, gathered } = source;
   const { replicas, shares = 1 } = share;
   const { program, contributions } = differentiated;
   if (!Number.isInteger(replicas) || replicas < 1) {
@@ -170,7 +255,7 @@ function applyProgram(
       ? Array.from({ length: shares }, (_, s) => builder.input(replicaInput(SQUARES, s), { shape: [], dtype: "f32" }))
       : [];
   const squares = parts.length > 0 ? total(builder, parts) : undefined;
-  const moved = gradientsOf(builder, differentiated, rules, share, gathered);
+  const moved = gradientsOf(builder, source, share);
   updateParameters(builder, moved, { ...rules, squares, unscaled: gathered });
   for (const table of share.tables) {
     const list = contributions[table]!;
@@ -190,15 +275,10 @@ function applyProgram(
   return builder.build();
 }
 
-function squaresProgram(
-  differentiated: Differentiated,
-  rules: UpdateRules,
-  share: ApplyShare,
-  gathered: boolean,
-): Program {
+function squaresProgram(source: GradientSource, share: ApplyShare): Program {
   const builder = new ProgramBuilder();
   builder.scope = "clip";
-  const gradients = gradientsOf(builder, differentiated, rules, share, gathered).map(({ gradient }) => gradient);
+  const gradients = gradientsOf(builder, source, share).map(({ gradient }) => gradient);
   const sum =
     gradients.length > 0
       ? sumOfSquares(builder, gradients)

@@ -1,4 +1,6 @@
 // Programs: the representation of a model's step, how models are traced to it, differentiated, planned and checked.
+export { averageParameters, SHARE, snapshotName } from "./average-parameters.ts";
+export { type Bucket, type BucketOptions, type BucketPart, bucketOutput, planBuckets } from "./buckets.ts";
 export { type ParameterOptions, ProgramBuilder } from "./builder.ts";
 export { type Clip, clipRule } from "./clip.ts";
 export {
@@ -7,6 +9,7 @@ export {
   type DeferOptions,
   type DeferredUpdates,
   deferUpdates,
+  type ExchangeOptions,
   MERGE_SCALE,
   progressName,
   replicaInput,

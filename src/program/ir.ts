@@ -158,6 +158,13 @@ export interface OpAttrs {
     /** Names of the scalar inputs that follow the gradients, by field; an input per name. */
     readonly scalars: Readonly<Record<string, readonly string[]>>;
   };
+  /**
+   * Gradients side by side, flat, each from a multiple of 16 elements on; the ranks' sum of them is on its way from here on.
+   * What reads the result must come behind its `bucket_wait`.
+   */
+  readonly bucket: { readonly name: string };
+  /** The bucket when its sum is there, in place. */
+  readonly bucket_wait: { readonly name: string };
   readonly fm: Record<never, never>;
   readonly fm_grad: Record<never, never>;
   readonly update: {

@@ -1,12 +1,13 @@
 // Which values share memory, and when each piece of memory is live: views, in-place maps, first and last use.
-import { bytesOf } from "../engine/plan.ts";
+import { bytesOf, type Space } from "../engine/plan.ts";
 import { ProgramError } from "./errors.ts";
 import { type Op, type Program, sameShape, sizeOf, type TensorType, type ValueId } from "./ir.ts";
+import { alignElements } from "./ops/bucket.ts";
 import { writtenValues } from "./ops/catalogue.ts";
 
 /** A piece of memory and the time in which it may not be touched by others. Times are indices of instructions. */
 export interface Buffer {
-  readonly space: "arena" | "shared";
+  readonly space: Space;
   readonly bytes: number;
   start: number;
   end: number;
@@ -54,6 +55,7 @@ export function analyse(program: Program): Liveness {
   for (const id of Object.values(program.outputs)) extend(locations.get(id)!.buffer, ops.length);
   expectFreshViews(program, ops, locations);
   const views = Map.groupBy(locations.keys(), (id) => locations.get(id)!.buffer);
+  for (const [time, op] of ops.entries()) if (op.kind === "bucket") fillInPlace(program, op, time, locations, views);
   for (const [time, op] of ops.entries()) reuseInputs(program, op, time, locations, views);
   for (const { buffer } of locations.values()) if (buffer.space === "arena") buffers.add(buffer);
   return { ops, locations, buffers: [...buffers] };
@@ -96,10 +98,38 @@ function locate(program: Program, ops: readonly Op[]): Map<ValueId, Location> {
       locations.set(op.outputs[0]!, { buffer: source.buffer, offset: source.offset + view });
       continue;
     }
-    for (const id of op.outputs) own(id, { space: "arena", start: time, end: time, reusable: true });
+    if (op.kind === "bucket_wait") locations.set(op.outputs[0]!, locations.get(op.inputs[0]!)!);
+    else if (op.kind === "bucket") {
+      own(op.outputs[0]!, { space: "exchange", start: -1, end: program.ops.length, reusable: false });
+    } else for (const id of op.outputs) own(id, { space: "arena", start: time, end: time, reusable: true });
     time++;
   }
   return locations;
+}
+
+/** Lets gradients that only their bucket reads lie in it from the start. */
+function fillInPlace(
+  program: Program,
+  op: Op,
+  time: number,
+  locations: Map<ValueId, Location>,
+  views: Map<Buffer, ValueId[]>,
+): void {
+  const { buffer: bucket } = locations.get(op.outputs[0]!)!;
+  let at = 0;
+  for (const id of op.inputs) {
+    const type = program.values[id]!;
+    const { buffer, offset } = locations.get(id)!;
+    const whole = offset === 0 && buffer.bytes === byteLength(type);
+    if (whole && buffer.space === "arena" && buffer.reusable && buffer.end === time) {
+      for (const view of views.get(buffer)!) {
+        locations.set(view, { buffer: bucket, offset: at + locations.get(view)!.offset });
+        views.get(bucket)!.push(view);
+      }
+      views.delete(buffer);
+    }
+    at += bytesOf.f32 * alignElements(sizeOf(type.shape));
+  }
 }
 
 /**
@@ -128,8 +158,8 @@ function reuseInputs(
       const { buffer } = locations.get(id)!;
       return buffer.reusable && buffer.end === time && !taken.has(buffer) && fits(program, op, buffer, type, locations);
     });
-    if (input === undefined) continue;
     const old = locations.get(output)!.buffer;
+    if (input === undefined || old.space !== "arena") continue;
     const { buffer } = locations.get(input)!;
     taken.add(buffer);
     extend(buffer, old.end);

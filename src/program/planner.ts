@@ -2,7 +2,7 @@
 import { bytesOf, type Instruction, type Operand, type Plan } from "../engine/plan.ts";
 import type { OpSignature } from "../engine/tensor.ts";
 import type { Op, Program, ValueId } from "./ir.ts";
-import { analyse, byteLength, type Location } from "./liveness.ts";
+import { analyse, type Buffer, byteLength, type Location } from "./liveness.ts";
 import { align, type Interval, lowerBound, place } from "./placement.ts";
 
 export interface PlanOptions {
@@ -36,9 +36,12 @@ export function plan(program: Program, { scratch, shared }: PlanOptions = {}): P
     ]),
   );
 
+  const exchange = placeExchange(locations);
+  const offsets = { arena, shared: parameterOffsets, exchange: exchange.offsets };
+
   const operand = (id: ValueId): Operand => {
     const { buffer, offset } = locations.get(id) as Location;
-    const base = buffer.space === "arena" ? arena.get(buffer)! : parameterOffsets.get(buffer)!;
+    const base = offsets[buffer.space].get(buffer)!;
     const { shape, dtype } = program.values[id]!;
     return { space: buffer.space, offset: base + offset, shape, dtype };
   };
@@ -61,6 +64,7 @@ export function plan(program: Program, { scratch, shared }: PlanOptions = {}): P
     arenaBytes: placement.bytes,
     arenaLowerBound: lowerBound(intervals),
     sharedBytes,
+    ...(exchange.bytes > 0 ? { exchangeBytes: exchange.bytes } : {}),
     inputs: named(program.inputs),
     outputs: named(program.outputs),
     parameters,
@@ -85,6 +89,18 @@ const scratchOperand = (offset: number, bytes: number): Operand => ({
   shape: [Math.ceil(bytes / bytesOf.f32)],
   dtype: "f32",
 });
+
+/** What ranks exchange is there from one step's start to its end: one after another. */
+function placeExchange(locations: ReadonlyMap<ValueId, Location>): { offsets: Map<Buffer, number>; bytes: number } {
+  const offsets = new Map<Buffer, number>();
+  let bytes = 0;
+  for (const { buffer } of locations.values()) {
+    if (buffer.space !== "exchange" || offsets.has(buffer)) continue;
+    offsets.set(buffer, bytes);
+    bytes += align(buffer.bytes);
+  }
+  return { offsets, bytes };
+}
 
 /** One after another, each at a cache line of its own. */
 function placeParameters(

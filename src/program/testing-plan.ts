@@ -15,6 +15,7 @@ export function checkPlan(program: Program, plan: Plan): void {
   const memory = {
     arena: new Array<Tag | undefined>(plan.arenaBytes / 4),
     shared: new Array<Tag | undefined>(plan.sharedBytes / 4),
+    exchange: new Array<Tag | undefined>((plan.exchangeBytes ?? 0) / 4),
   };
   /** The value, and the word in it, that a value's memory starts at: its own unless it is a view. */
   const origin = new Map<ValueId, Tag>();
@@ -24,8 +25,7 @@ export function checkPlan(program: Program, plan: Plan): void {
     for (let i = 0; i < words(operand); i++) memory[operand.space][operand.offset / 4 + i] = { value, word: i };
     if (operand.offset % 64 !== 0) throw new Error(`value ${value} lies at ${operand.offset}, not at a multiple of 64`);
     const end = operand.offset + byteLength(operand);
-    if (end > (operand.space === "arena" ? plan.arenaBytes : plan.sharedBytes))
-      throw new Error(`value ${value} ends at ${end}`);
+    if (end > 4 * memory[operand.space].length) throw new Error(`value ${value} ends at ${end}`);
   };
   const read = (operand: Operand, value: ValueId, where: string): void => {
     const { value: root, word } = origin.get(value)!;

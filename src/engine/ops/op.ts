@@ -2,6 +2,7 @@
 import type { KernelFunction } from "../../kernels/index.ts";
 import type { Heap } from "../../memory/index.ts";
 import type { Table } from "../../table/index.ts";
+import type { Communication } from "../communication.ts";
 import type { Call } from "../device.ts";
 import type { Instruction } from "../plan.ts";
 import type { Prepared } from "../prepare.ts";
@@ -13,6 +14,7 @@ export interface CpuContext {
   readonly provider: Provider;
   readonly rules: Prepared["rules"];
   readonly tables: Readonly<Record<string, Table>>;
+  readonly communication: Communication | undefined;
 }
 
 export interface BoundOp {

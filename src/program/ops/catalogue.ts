@@ -1,6 +1,7 @@
 // Every op kind with its definition.
 import type { Op, OpKind, ValueId } from "../ir.ts";
 import { batch_matmul } from "./batch-matmul.ts";
+import { bucket, bucket_wait } from "./bucket.ts";
 import { conv2d, conv2d_input_grad, conv2d_weight_grad } from "./conv.ts";
 import type { OpDefinition } from "./definition.ts";
 import { embedding, embedding_grad } from "./embedding.ts";
@@ -50,6 +51,8 @@ export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
   gather,
   gather_pool,
   scatter_update,
+  bucket,
+  bucket_wait,
   fm,
   fm_grad,
   update,

@@ -1,0 +1,148 @@
+// A trainer's part in a group of ranks: its buckets and the collectives over them, equal weights at the start, running
+// statistics that are averaged, and what trainer threads need to know.
+import { type CallOptions, type Group, joinGroup } from "../../collective/index.ts";
+import type { BatchLayout } from "../../data/index.ts";
+import type { Heap } from "../../memory/index.ts";
+import { snapshotName } from "../../program/index.ts";
+import type { Job } from "../job.ts";
+import type { ModelPrograms } from "../model-programs.ts";
+import type { ParameterStore } from "../parameters.ts";
+import type { Strategy } from "../strategy.ts";
+import { expectSame } from "./description.ts";
+import { type ExchangeHandle, type NamedCall, TALLY_NUMBERS } from "./handle.ts";
+
+export interface CollectiveOptions {
+  readonly job: Job;
+  readonly programs: ModelPrograms;
+  readonly layout: BatchLayout;
+  readonly strategy: Strategy;
+  readonly parameters: ParameterStore;
+  /** What all ranks must agree on beside the program. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+const TALLY_BYTES = 4 * TALLY_NUMBERS;
+const FLAG_BYTES = 64;
+
+export class CollectiveSession {
+  /** What plans are bound with. */
+  readonly exchange: number;
+  readonly handle: ExchangeHandle;
+  readonly #options: CollectiveOptions;
+  readonly #groups: readonly Group[];
+  readonly #heap: Heap;
+  readonly #blocks: number[];
+  readonly #flag: number;
+
+  private constructor(options: CollectiveOptions, groups: readonly Group[]) {
+    const { job, programs, layout } = options;
+    const { heap } = job;
+    job.closing.add(this);
+    this.#options = options;
+    this.#groups = groups;
+    this.#heap = heap;
+    const bytes = exchangeBytes(programs);
+    const { buckets } = programs.exchange!;
+    const block = groups[0]?.buffer?.address ?? heap.alloc(bytes + TALLY_BYTES + FLAG_BYTES);
+    const tickets = heap.alloc(4 * Math.max(1, buckets.length));
+    this.#blocks = [tickets, ...(groups[0]?.buffer === undefined ? [block] : [])];
+    this.exchange = block;
+    this.#flag = block + bytes + TALLY_BYTES;
+    const calls = Object.fromEntries(buckets.map((bucket, i) => [bucket.name, this.#prepare(bucket, i)]));
+    const address = block + bytes;
+    const tally: CallOptions = { collective: "all-reduce", name: "rows of the step", address, count: TALLY_NUMBERS };
+    this.handle = {
+      queues: groups.map(({ queue }) => queue.address),
+      calls,
+      tickets,
+      tally: { stream: 0, id: groups[0]?.prepare(tally).id ?? 0, address },
+      batch: layout.batch,
+    };
+  }
+
+  /** @throws Error where the ranks are not about to train the same */
+  static async open(options: CollectiveOptions): Promise<CollectiveSession> {
+    const { job, programs, strategy, settings } = options;
+    const { rank, workers, member } = job.workers;
+    if (workers === 1) return new CollectiveSession(options, []);
+    if (member === undefined) {
+      throw new Error(
+        `strategy: mode "collective" with ${workers} workers needs a coordinator; start the script with flotilla launch --workers ${workers} …`,
+      );
+    }
+    const number = job.workers.count("collective");
+    const lines = Object.entries({ ...settings, threads: job.threads }).map(
+      ([key, value]) => `${key}: ${JSON.stringify(value)}`,
+    );
+    const text = [...lines, programs.exchange!.description].join("\n");
+    await expectSame(member, { rank, workers }, `collective/program/${number}`, text);
+    const { streams = 1 } = strategy;
+    const groups: Group[] = [];
+    try {
+      for (let stream = 0; stream < streams; stream++) {
+        const name = `c${number}-${stream}`;
+        const bufferBytes = stream === 0 ? exchangeBytes(programs) + TALLY_BYTES + FLAG_BYTES : 0;
+        groups.push(await joinGroup(member, job.world, { heap: job.heap, name, bufferBytes }));
+      }
+      return new CollectiveSession(options, groups);
+    } catch (error) {
+      await Promise.all(groups.map((group) => group.close()));
+      throw error;
+    }
+  }
+
+  /** Gives all ranks the weights and the optimizer state of rank 0. */
+  async share(): Promise<void> {
+    const [group] = this.#groups;
+    const { parameters } = this.#options;
+    for (const name of parameters.trainableNames) {
+      const snapshot = snapshotName(name);
+      if (parameters.names.includes(snapshot)) parameters.view(snapshot).set(parameters.view(name));
+    }
+    if (group === undefined) return;
+    await group.done(group.broadcast(parameters.address, parameters.bytes / 4, { name: "parameters of rank 0" }));
+  }
+
+  /** Gives all ranks the mean of the running statistics, which each moves by its own batches. */
+  async averageStatistics(): Promise<void> {
+    const [group] = this.#groups;
+    if (group === undefined) return;
+    const { parameters } = this.#options;
+    const tickets = parameters.statistics.map((name) =>
+      group.allReduce(parameters.addressOf(name), parameters.view(name).length, { op: "mean", name }),
+    );
+    if (tickets.length > 0) await group.done(tickets.at(-1)!);
+  }
+
+  /** Whether something is so on any rank. */
+  async any(here: boolean): Promise<boolean> {
+    const [group] = this.#groups;
+    if (group === undefined) return here;
+    const flag = this.#heap.f32(this.#flag, 1);
+    flag[0] = here ? 1 : 0;
+    await group.done(group.allReduce(this.#flag, 1, { op: "max", name: "whether rows are left" }));
+    return flag[0] > 0;
+  }
+
+  /** Ends the part in the group; ranks that wait for this one learn that it has left. */
+  async close(): Promise<void> {
+    this.#options.job.closing.delete(this);
+    await Promise.all(this.#groups.map((group) => group.close()));
+    for (const block of this.#blocks.splice(0)) this.#heap.free(block);
+  }
+
+  #prepare({ name, length }: { name: string; length: number }, index: number): NamedCall {
+    const { programs, strategy } = this.#options;
+    const stream = index % Math.max(1, this.#groups.length);
+    const { wire, algorithm, groupSize } = strategy;
+    const call: CallOptions = {
+      ...{ collective: "all-reduce", name, address: this.exchange + programs.exchange!.offsets[index]!, count: length },
+      ...(wire === undefined ? {} : { wire }),
+      ...(algorithm === undefined ? {} : { algorithm }),
+      ...(groupSize === undefined ? {} : { groupSize }),
+    };
+    return { stream, id: this.#groups[stream]?.prepare(call).id ?? 0 };
+  }
+}
+
+const exchangeBytes = ({ exchange }: ModelPrograms): number => exchange!.bytes;

@@ -1,0 +1,69 @@
+// For tests: several workers of a job in one process, each with a heap and trainer threads of its own, and what they learn.
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { Coordinator, type World } from "../../cluster/index.ts";
+import type { Dataset } from "../../data/index.ts";
+import type { Model } from "../../models/index.ts";
+import { linear, mlp } from "../../nn/index.ts";
+import { type InitOptions, init, type Job } from "../job.ts";
+import { type ClickFile, clicks, writeLines } from "../testing.ts";
+
+const HEAP = 2 ** 28;
+
+/** Runs workers of a job side by side, each as its own script would; gives what each returned or threw. */
+export async function settledWorkers<T>(
+  count: number,
+  folder: string,
+  script: (job: Job) => Promise<T>,
+  options: (rank: number) => InitOptions = () => ({}),
+): Promise<PromiseSettledResult<T>[]> {
+  const coordinator = await Coordinator.start({ address: "tcp://127.0.0.1:0", workers: count, servers: 0 });
+  const place = { job: "test", role: "worker", workers: count, servers: 0, attempt: 0 } as const;
+  const sockets = mkdtempSync(join(folder, "s"));
+  try {
+    return await Promise.allSettled(
+      Array.from({ length: count }, async (_, rank) => {
+        const world: World = { ...place, rank, coordinator: coordinator.address, folder: sockets };
+        const job = await init({ maxBytes: HEAP, threads: 1, engine: "wasm", ...options(rank), world });
+        try {
+          return await script(job);
+        } finally {
+          await job.close();
+        }
+      }),
+    );
+  } finally {
+    await coordinator.close();
+  }
+}
+
+export async function asWorkers<T>(...args: Parameters<typeof settledWorkers<T>>): Promise<T[]> {
+  const results = await settledWorkers(...args);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  return results.map((result) => (result as PromiseFulfilledResult<T>).value);
+}
+
+/** A dense model of click data. */
+export const perceptron: Model = {
+  name: "perceptron",
+  config: {},
+  forward: (batch, ctx) => {
+    const hidden = mlp(ctx, "deep", batch.dense!, batch.weight!, { hidden: [24, 16], activation: "tanh" });
+    return linear(ctx, "output", hidden, 1);
+  },
+};
+
+/** The batches that worker `rank` of several takes, where all their threads take turns. */
+export function shareOf(
+  file: ClickFile,
+  batch: number,
+  place: { readonly rank: number; readonly workers: number; readonly threads?: number; readonly folder: string },
+): Dataset {
+  const { rank, workers, threads = 1, folder } = place;
+  const path = join(mkdtempSync(join(folder, "share-")), "share.csv");
+  writeLines(
+    path,
+    file.lines.filter((_, i) => Math.floor(i / batch / threads) % workers === rank),
+  );
+  return clicks(path, batch, { order: "file" });
+}

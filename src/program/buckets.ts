@@ -1,0 +1,72 @@
+// Which gradients travel together: buckets in the order in which the backward pass gives the gradients.
+import { type Shape, sizeOf } from "./ir.ts";
+import { alignElements } from "./ops/bucket.ts";
+
+/** The gradient of a parameter in a bucket, `offset` elements behind its start. */
+export interface BucketPart {
+  readonly parameter: string;
+  readonly offset: number;
+  readonly shape: Shape;
+}
+
+export interface Bucket {
+  readonly name: string;
+  /** Elements. */
+  readonly length: number;
+  readonly parts: readonly BucketPart[];
+}
+
+export interface BucketOptions {
+  /** A bucket is full with so many bytes; default 32 MB, as PaddlePaddle's. */
+  readonly fuseBytes?: number | undefined;
+  /** The most bytes of the last bucket, whose sum nothing hides; default 1 MB. */
+  readonly lastBucketBytes?: number | undefined;
+}
+
+const FUSE_BYTES = 32 * 2 ** 20;
+const LAST_BUCKET_BYTES = 2 ** 20;
+/** So much of a bucket's name tells what is in it. */
+const NAME_LENGTH = 60;
+
+/** Name of the output by which a step leaves a bucket. */
+export const bucketOutput = (bucket: Pick<Bucket, "name">): string => `bucket:${bucket.name}`;
+
+/** @param gradients in the order in which they are ready */
+export function planBuckets(
+  gradients: readonly { readonly parameter: string; readonly shape: Shape }[],
+  { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES }: BucketOptions = {},
+): Bucket[] {
+  const bytesOf = (shape: Shape): number => 4 * alignElements(sizeOf(shape));
+  let last = gradients.length - 1;
+  for (let bytes = last < 0 ? 0 : bytesOf(gradients[last]!.shape); last > 0; last--) {
+    bytes += bytesOf(gradients[last - 1]!.shape);
+    if (bytes > lastBucketBytes) break;
+  }
+  const groups: (typeof gradients)[number][][] = [];
+  let filled = Number.POSITIVE_INFINITY;
+  for (const [i, gradient] of gradients.entries()) {
+    const bytes = bytesOf(gradient.shape);
+    if (filled + bytes > fuseBytes || i === last) {
+      groups.push([]);
+      filled = 0;
+    }
+    groups.at(-1)!.push(gradient);
+    filled += bytes;
+  }
+  return groups.map((group, index) => {
+    let length = 0;
+    const parts = group.map(({ parameter, shape }): BucketPart => {
+      const offset = length;
+      length += alignElements(sizeOf(shape));
+      return { parameter, offset, shape };
+    });
+    return { name: nameOf(index, parts), length, parts };
+  });
+}
+
+/** "bucket 2: layer/4/weight … layer/1/bias". */
+function nameOf(index: number, parts: readonly BucketPart[]): string {
+  const short = (name: string): string => (name.length > NAME_LENGTH ? `…${name.slice(1 - NAME_LENGTH)}` : name);
+  const [first, last] = [parts[0]!.parameter, parts.at(-1)!.parameter];
+  return `bucket ${index}: ${short(first)}${parts.length === 1 ? "" : ` … ${short(last)}`}`;
+}
