@@ -74,9 +74,22 @@ describe("pages", () => {
 
   it("describe every option of the command line, and no other", async () => {
     const flags = (text: string): Set<string> => new Set(text.match(/--[a-z][a-z-]*/g));
-    const commands = ["train", "evaluate", "predict", "doctor"];
-    const helps = await Promise.all(commands.map((command) => run("bin/flotilla.js", [command, "--help"], root)));
+    const commands = ["train", "evaluate", "predict", "doctor", "bench-collectives"];
+    const keys = ["make", "rotate", "show"].map((action) => ["keys", action]);
+    const helps = await Promise.all(
+      [...commands.map((command) => [command]), ...keys].map((words) =>
+        run("bin/flotilla.js", [...words, "--help"], root),
+      ),
+    );
     expect([...flags(read("docs", "cli.md"))].sort()).toEqual([...flags(helps.join())].sort());
+  });
+
+  it("describe every option of word2vec on its page", async () => {
+    const page = read("docs", "word2vec.md");
+    for (const command of ["train", "nearest", "analogy"]) {
+      const help = await run("bin/flotilla.js", ["word2vec", command, "--help"], root);
+      for (const [flag] of help.matchAll(/--[a-z][a-z-]*/g)) if (flag !== "--help") expect(page).toContain(flag);
+    }
   });
 
   it("describe every option of launch, status and stop on their page", async () => {
