@@ -9,6 +9,7 @@ import { convOps } from "./ops/conv.ts";
 import { copyOps } from "./ops/copy.ts";
 import { elementwiseOps } from "./ops/elementwise.ts";
 import { embeddingOps } from "./ops/embedding.ts";
+import { distributedOps } from "./ops/distributed.ts";
 import { exchangeOps } from "./ops/exchange.ts";
 import { fmOps } from "./ops/fm.ts";
 import { matmulOps } from "./ops/matmul.ts";
@@ -36,6 +37,7 @@ const ops: Readonly<Record<string, BindOp>> = {
   ...tableOps,
   ...scatterOps,
   ...exchangeOps,
+  ...distributedOps,
 };
 
 interface FiniteKernels {

@@ -1,5 +1,6 @@
 // How much scratch memory each op needs while it runs: the planner asks, the arena holds it.
 import { convScratch } from "./ops/conv.ts";
+import { distributedScratch } from "./ops/distributed.ts";
 import { elementwiseScratch } from "./ops/elementwise.ts";
 import { matmulScratch } from "./ops/matmul.ts";
 import { normScratch } from "./ops/norm.ts";
@@ -31,6 +32,8 @@ export function scratchBytes(op: OpSignature, provider: Provider): number {
     case "pool2d":
     case "pool2d_grad":
       return poolScratch(op, provider);
+    case "reduce_scatter":
+      return distributedScratch(op);
     case "reduce":
     case "rows":
       return elementwiseScratch(op);

@@ -93,6 +93,8 @@ export interface ProgramOptions {
   readonly optimizers: OptimizerGroups;
   readonly strategy: Strategy;
   readonly threads: number;
+  /** Workers that train together. */
+  readonly ranks: number;
   readonly provider: Provider;
   /** That of the job's heap. */
   readonly addressType: AddressType;
@@ -104,15 +106,16 @@ export interface ProgramOptions {
 
 /** Traces, differentiates, optimizes, plans and compiles a model for batches of one layout. */
 export function modelPrograms(model: Model, options: ProgramOptions): ModelPrograms {
-  const { layout, optimizers, strategy, threads, provider, addressType, recompute, served = false } = options;
+  const { layout, optimizers, strategy, threads, ranks, provider, addressType, recompute, served = false } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   const task = taskPrograms(model, layout);
   const precise = (program: Program): Program => inPrecision(program, strategy);
-  const forward = precise(trace((columns, ctx) => task.training(columns, ctx), { inputs, training: true }));
+  const spread = strategy.mode === "collective" ? { ranks, syncBatchNorm: strategy.syncBatchNorm === true } : {};
+  const forward = precise(trace((columns, ctx) => task.training(columns, ctx), { inputs, training: true, ...spread }));
   const { clip, ema, gradientMerge = 1 } = strategy;
   expectDense(forward, strategy);
   const ruleOf = modelRules(optimizers, forward, clip);
-  const score = precise(trace((columns, ctx) => task.inference(columns, ctx), { inputs, training: false }));
+  const score = precise(trace((columns, ctx) => task.inference(columns, ctx), { inputs, training: false, ...spread }));
 
   const tables = Object.fromEntries(
     Object.entries(forward.tables).map(([name, spec]): [string, TableSpec] => [

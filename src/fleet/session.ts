@@ -81,6 +81,7 @@ export class Session {
       optimizers,
       strategy,
       threads,
+      ranks: job.worldSize,
       provider,
       addressType: heap.addressType,
       recompute: strategy.recompute,
@@ -150,6 +151,7 @@ export class Session {
     const arenas = training.map((prepared) =>
       arenaOf(prepared.plan.arenaBytes > programs.inference.plan.arenaBytes ? prepared : programs.inference),
     );
+    collective?.makeReady(training[0]!.plan, { arena: arenas[0]!, shared: parameters.address });
     const sources: Source[][] = training.map(({ plan }, t) => [{ plan, arena: arenas[t]! }]);
     const updates = (programs.updates ?? []).map((phase) => {
       const parts = phase.map((prepared, t) => {

@@ -50,6 +50,8 @@ const strategySchema = z.strictObject({
   groupSize: z.int().min(1).optional(),
   /** Mode `collective`: communication threads, each with connections of its own, among which buckets take turns; default 1. */
   streams: z.int().min(1).max(16).optional(),
+  /** Mode `collective`: batch norm takes the statistics of the rows of all ranks, not of each by itself. One thread a rank. */
+  syncBatchNorm: z.boolean().optional(),
   /**
    * Mode `collective`, SGD and momentum only: ranks train apart and take the mean of what they have changed every `steps`
    * steps, from step `begin` on; before that, after every step (LocalSGD, arXiv 1808.07217).
@@ -133,6 +135,7 @@ const COLLECTIVE_ONLY = [
   "streams",
   "localSGD",
   "adaptiveLocalSGD",
+  "syncBatchNorm",
 ] as const;
 const ASYNC_ONLY = ["prefetch", "sendQueueSize", "maxMergeGrads", "sendWaitTimes"] as const;
 
@@ -184,7 +187,7 @@ export function expectCollective(
   strategy: Strategy,
   optimizers: Readonly<Record<string, { readonly name: string }>>,
 ): void {
-  const { localSGD, adaptiveLocalSGD, ema, gradientMerge = 1, amp } = strategy;
+  const { localSGD, adaptiveLocalSGD, syncBatchNorm, ema, gradientMerge = 1, amp } = strategy;
   if (!isLocal(strategy)) return;
   const name = localSGD === undefined ? "adaptiveLocalSGD" : "localSGD";
   const fail = (what: string): never => {
@@ -196,6 +199,7 @@ export function expectCollective(
   if (other !== undefined) {
     fail(`takes the mean of weights, which is right for SGD and momentum only; the optimizer is ${other.name}`);
   }
+  if (syncBatchNorm === true) fail("does not combine with syncBatchNorm: ranks that train apart do not meet in a step");
   if (ema !== undefined) fail("does not combine with ema: each rank would keep averages of its own");
   if (gradientMerge > 1)
     fail(`does not combine with gradientMerge: ${gradientMerge}; take more steps between two means`);

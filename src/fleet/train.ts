@@ -29,6 +29,7 @@ import type { FlushRequest, TrainRequest } from "./protocol.ts";
 import { LOSS_SCALE } from "./tasks.ts";
 
 const SCALED_LOSS = `scalar:${LOSS_SCALE}`;
+const RANK = "scalar:rank";
 const MERGED = `scalar:${MERGE_SCALE}`;
 
 /** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
@@ -47,9 +48,11 @@ function stepInputs(
   const mergeScale = has(MERGED) ? cell(MERGED) : undefined;
   const batch = request.merge?.batch ?? request.exchange?.batch ?? 0;
   const { workers = 1, rank } = request;
+  const rankCell = has(RANK) ? cell(RANK) : undefined;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, weight) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step * workers);
+    if (rankCell !== undefined) rankCell[0] = rank;
     if (lossScale !== undefined) lossScale[0] = weight > 0 ? (scale?.scale ?? 1) / weight : 0;
     if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
     if (mergeScale !== undefined) mergeScale[0] = weight > 0 ? batch / weight : 0;

@@ -1,11 +1,18 @@
 // Layers of neural networks, for models of your own; tensor functions and losses come with them.
 export {
+  type AllReduceOptions,
+  allGather,
+  allReduce,
+  allToAll,
   averagePool2d,
+  type BroadcastOptions,
+  broadcast,
   concat,
   dropout,
   fm,
   globalAveragePool,
   maxPool2d,
+  reduceScatter,
   sigmoidCrossEntropy,
   softmaxCrossEntropy,
   type TraceContext,

@@ -41,7 +41,10 @@ function prepare(test: TorchCase, seed: number): { ours: Results; question: obje
   const forward = trace(test.ours, { inputs: test.inputs, training: true });
   const output = forward.outputs.output!;
   const builder = new ProgramBuilder(forward);
-  const y = new Tensor({ builder, training: true, nextStream: () => 0 }, output);
+  const y = new Tensor(
+    { ...{ builder, training: true, ranks: 1, syncBatchNorm: false }, nextStream: () => 0, nextCollective: () => 0 },
+    output,
+  );
   const weight = new Tensor(y.trace, builder.input("cotangent", { shape: y.shape, dtype: "f32" }));
   builder.output("loss", y.mul(weight).sum().id);
   const random = randomFrom(seed);

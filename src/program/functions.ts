@@ -1,6 +1,7 @@
 // Functions of several tensors: joining, choosing, normalising, dropping, and the losses.
 import * as e from "../kernels/expr.ts";
 import { ShapeError } from "./errors.ts";
+import { syncBatchNorm } from "./sync-batch-norm.ts";
 import { elementwise, emit, Tensor, type TensorLike } from "./tensor.ts";
 
 /** Joins along an axis; the tensors agree in all others. */
@@ -68,6 +69,7 @@ export interface BatchNormOperands {
 export function batchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
   const { gamma, beta, runningMean, runningVariance, weight, epsilon = 1e-5, momentum = 0.9 } = operands;
   const { training } = x.trace;
+  if (training && x.trace.syncBatchNorm) return syncBatchNorm(x, operands);
   const inputs = [x, gamma, beta, runningMean, runningVariance, ...(weight === undefined ? [] : [weight])];
   return x.emit("batch_norm", inputs, { epsilon, momentum, training });
 }

@@ -15,6 +15,15 @@ export {
   replicaInput,
 } from "./defer-updates.ts";
 export { type Contribution, type Differentiated, type DifferentiateOptions, differentiate } from "./differentiate.ts";
+export {
+  type AllReduceOptions,
+  allGather,
+  allReduce,
+  allToAll,
+  type BroadcastOptions,
+  broadcast,
+  reduceScatter,
+} from "./distributed.ts";
 export { ProgramError, ShapeError } from "./errors.ts";
 export { flopsOf } from "./flops.ts";
 export {
@@ -66,7 +75,7 @@ export {
 export { averageName, FINITE, placeUpdates, slotName, UNSCALE, type UpdateRules } from "./place-updates.ts";
 export { type PlanOptions, plan } from "./planner.ts";
 export { print, summarize } from "./print.ts";
-export { interpret, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";
+export { interpret, interpretRanks, type Numbers, type ReferenceResult, type ReferenceState } from "./reference.ts";
 export { ReferenceTable, type ReferenceTableOptions } from "./reference-table.ts";
 export { elementwise, emit, type MatmulOptions, type ReduceOptions, Tensor, type TensorLike } from "./tensor.ts";
 export {

@@ -165,6 +165,15 @@ export interface OpAttrs {
   readonly bucket: { readonly name: string };
   /** The bucket when its sum is there, in place. */
   readonly bucket_wait: { readonly name: string };
+  /**
+   * Collectives over `ranks` ranks, which all run the same program; `name` is unique in it. With `root` only that rank keeps
+   * the sum, the others get zeros.
+   */
+  readonly all_reduce: Collective & { readonly op: "sum" | "max"; readonly root?: number };
+  readonly all_gather: Collective;
+  readonly reduce_scatter: Collective;
+  readonly broadcast: Collective & { readonly root: number };
+  readonly all_to_all: Collective;
   readonly fm: Record<never, never>;
   readonly fm_grad: Record<never, never>;
   readonly update: {
@@ -174,6 +183,9 @@ export interface OpAttrs {
     readonly statistics?: true;
   };
 }
+
+/** What collectives of a program have in common. */
+export type Collective = { readonly name: string; readonly ranks: number };
 
 export type Pooling2d = {
   readonly mode: "max" | "average";

@@ -1,8 +1,8 @@
 // The oracle: runs a whole program in float64, op after op, in the plainest way. Engines are tested against it.
 import { ProgramError } from "./errors.ts";
-import { type Op, type Program, sizeOf, type TensorType, type ValueId } from "./ir.ts";
+import { type Op, type OpKind, type Program, sizeOf, type TensorType, type ValueId } from "./ir.ts";
 import { definitionFor } from "./ops/catalogue.ts";
-import type { NdArray } from "./ops/definition.ts";
+import type { NdArray, ReferenceRequest } from "./ops/definition.ts";
 import type { ReferenceTable } from "./reference-table.ts";
 
 /** Numbers of a tensor in row-major order; u64 tensors take bigints. */
@@ -21,6 +21,13 @@ export interface ReferenceResult {
   value(id: ValueId): Float64Array | BigUint64Array;
 }
 
+/** A step of one rank. */
+export interface ReferenceStep {
+  /** By name; each as long as the input's shape says. */
+  readonly inputs: Readonly<Record<string, Numbers>>;
+  readonly state?: ReferenceState;
+}
+
 /**
  * Runs one step.
  * @param inputs by name; each as long as the input's shape says
@@ -31,6 +38,30 @@ export function interpret(
   inputs: Readonly<Record<string, Numbers>>,
   state: ReferenceState = { parameters: {} },
 ): ReferenceResult {
+  return interpretRanks(program, [{ inputs, state }])[0]!;
+}
+
+/** Runs one step of a program on several ranks together, op after op, by rank. */
+export function interpretRanks(program: Program, steps: readonly ReferenceStep[]): ReferenceResult[] {
+  const ranks = steps.map(({ inputs, state = { parameters: {} } }) => ({
+    arrays: given(program, inputs, state),
+    state,
+  }));
+  for (const op of program.ops) {
+    const requests = ranks.map(({ arrays, state }) => requestOf(program, op, arrays, state));
+    const definition = definitionFor(op);
+    if (definition.across !== undefined) definition.across(requests);
+    else for (const request of requests) definition.reference(request);
+  }
+  return ranks.map(({ arrays }) => {
+    const value = (id: ValueId): Float64Array | BigUint64Array => arrays[id]!.data;
+    const outputs = Object.fromEntries(Object.entries(program.outputs).map(([name, id]) => [name, value(id)]));
+    return { outputs, value };
+  });
+}
+
+/** What a step begins with, by value. */
+function given(program: Program, inputs: ReferenceStep["inputs"], state: ReferenceState): NdArray[] {
   const arrays: NdArray[] = [];
   for (const [name, id] of Object.entries(program.inputs)) {
     const data = inputs[name];
@@ -46,16 +77,13 @@ export function interpret(
     }
     arrays[value] = { shape, data };
   }
-  for (const op of program.ops) runOp(program, op, arrays, state);
-  const value = (id: ValueId): Float64Array | BigUint64Array => arrays[id]!.data;
-  const outputs = Object.fromEntries(Object.entries(program.outputs).map(([name, id]) => [name, value(id)]));
-  return { outputs, value };
+  return arrays;
 }
 
-function runOp(program: Program, op: Op, arrays: NdArray[], state: ReferenceState): void {
+function requestOf(program: Program, op: Op, arrays: NdArray[], state: ReferenceState): ReferenceRequest<OpKind> {
   const outputs = op.outputs.map((id) => zeros(program.values[id]!));
   for (const [i, id] of op.outputs.entries()) arrays[id] = outputs[i]!;
-  definitionFor(op).reference({
+  return {
     attrs: op.attrs,
     inputs: op.inputs.map((id) => arrays[id]!),
     outputs,
@@ -64,7 +92,7 @@ function runOp(program: Program, op: Op, arrays: NdArray[], state: ReferenceStat
       if (table === undefined) throw new ProgramError(`the reference was given no table ${name}`);
       return table;
     },
-  });
+  };
 }
 
 function zeros({ shape, dtype }: TensorType): NdArray {

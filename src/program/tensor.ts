@@ -26,6 +26,12 @@ export interface Trace {
   readonly training: boolean;
   /** A number that no other random op of this trace has. */
   nextStream(): number;
+  /** Ranks that run the program together. */
+  readonly ranks: number;
+  /** Whether batch norm takes the statistics of all ranks. */
+  readonly syncBatchNorm: boolean;
+  /** A number that no other collective of this trace has. */
+  nextCollective(): number;
 }
 
 /**

@@ -121,7 +121,14 @@ export function checkFunction<Name extends string>(
   const forward = trace<Name>(model, options);
   const builder = new ProgramBuilder(forward);
   const output = builder.typeOf(forward.outputs.output!);
-  const y = new Tensor({ builder, training: true, nextStream: () => 1000 }, forward.outputs.output!);
+  const y = new Tensor(
+    {
+      ...{ builder, training: true, ranks: 1, syncBatchNorm: false },
+      nextStream: () => 1000,
+      nextCollective: () => 1000,
+    },
+    forward.outputs.output!,
+  );
   const weight = new Tensor(y.trace, builder.input("cotangent", { shape: output.shape, dtype: "f32" }));
   builder.output("loss", y.mul(weight).sum().id);
   const program = builder.build();

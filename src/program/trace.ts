@@ -9,6 +9,10 @@ export interface TraceOptions<Name extends string = string> {
   readonly inputs: Readonly<Record<Name, TensorType>>;
   /** Default true. */
   readonly training?: boolean;
+  /** Ranks that run the program together, each on tensors of its own; default 1. */
+  readonly ranks?: number;
+  /** Batch norm takes the statistics of the rows of all ranks; default false. */
+  readonly syncBatchNorm?: boolean;
 }
 
 /** A model: named input tensors in, named output tensors out. A tensor alone becomes the output "output". */
@@ -37,6 +41,16 @@ export class TraceContext {
   table(spec: TableSpec): SymbolicTable {
     this.#trace.builder.table(spec);
     return new SymbolicTable(this.#trace, spec.name);
+  }
+
+  /** How many ranks run the program together. */
+  get ranks(): number {
+    return this.#trace.ranks;
+  }
+
+  /** This rank's number, from 0: a per-step input, as all ranks run one program. */
+  get rank(): Tensor {
+    return this.scalar("rank");
   }
 
   /** A per-step number that the trainer supplies: the rank-0 input `scalar:NAME`. */
@@ -106,10 +120,15 @@ export class TableRows {
  * @throws ShapeError where operands do not fit, with the model's line
  */
 export function trace<Name extends string>(model: ModelFunction<Name>, options: TraceOptions<Name>): Program {
-  const { inputs, training = true } = options;
+  const { inputs, training = true, ranks = 1, syncBatchNorm = false } = options;
   const builder = new ProgramBuilder();
   let streams = 0;
-  const shared: Trace = { builder, training, nextStream: () => streams++ };
+  let collectives = 0;
+  const shared: Trace = {
+    ...{ builder, training, ranks, syncBatchNorm: syncBatchNorm && ranks > 1 },
+    nextStream: () => streams++,
+    nextCollective: () => collectives++,
+  };
   const tensors: Record<string, Tensor> = {};
   for (const [name, type] of Object.entries<TensorType>(inputs)) {
     tensors[name] = new Tensor(shared, builder.input(name, type));

@@ -8,7 +8,8 @@ import { type BindOp, type BoundOp, call } from "./op.ts";
 /** Gradients begin at multiples of so many bytes. */
 const LINE_BYTES = 64;
 
-function communicationOf({ instruction, context }: BoundOp): Communication {
+/** The collectives that the plan is bound with. */
+export function communicationOf({ instruction, context }: BoundOp): Communication {
   const { communication } = context;
   check(instruction, communication !== undefined, "the plan exchanges with other ranks, but is bound without any");
   return communication;

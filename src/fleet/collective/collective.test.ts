@@ -1,18 +1,19 @@
 // Mode `collective` beside one thread that trains on the union of the batches.
 
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model } from "../../models/index.ts";
 import { linear, mlp } from "../../nn/index.ts";
-import { adam, momentum } from "../../optim/index.ts";
+import { adam, momentum, type Optimizer } from "../../optim/index.ts";
 import type { StrategyOptions } from "../strategy.ts";
 import { clickFile, clicks, difference, learnt, type Numbers, PlainTrainer, temporaryFolder } from "../testing.ts";
-import { asWorkers, perceptron, settledWorkers, shareOf } from "./testing.ts";
+import { perceptron, shareOf, TestRanks } from "./testing.ts";
 
 const folder = temporaryFolder();
 const UNION = 24;
 // The last step has rows for some of the ranks only, and not a whole batch.
 const file = clickFile(folder.path, "all.csv", 14 * UNION + 11, 3);
 const quiet = { progress: false } as const;
+const quick: Optimizer = adam({ lr: 0.02, epsilon: 1e-3 });
 
 const wider: Model["forward"] = (batch, ctx) => {
   const hidden = mlp(ctx, "deep", batch.dense!, batch.weight!, { hidden: [32, 16], activation: "tanh" });
@@ -22,39 +23,30 @@ const wider: Model["forward"] = (batch, ctx) => {
 const lasting = (numbers: Numbers): Numbers => new Map([...numbers].filter(([name]) => !name.includes("/merged#")));
 
 /** What ranks have learnt after two epochs: all the same bits. */
-async function trained(
-  workers: number,
-  strategy: StrategyOptions,
-  { threads = 1, optimizer = adam({ lr: 0.02, epsilon: 1e-3 }) } = {},
-): Promise<Numbers> {
-  const batch = UNION / workers / threads;
-  const results = await asWorkers(
-    workers,
-    folder.path,
-    async (job) => {
-      const trainer = job.trainer(perceptron, { strategy: { mode: "collective", ...strategy }, optimizer });
-      const data = shareOf(file, batch, { rank: job.rank, workers, threads, folder: folder.path });
-      await trainer.fit(data, { epochs: 2, split: false, ...quiet });
-      const numbers = lasting(await learnt(trainer, data));
-      await trainer.close();
-      return numbers;
-    },
-    () => ({ threads }),
-  );
+async function trained(ranks: TestRanks, strategy: StrategyOptions, optimizer = quick): Promise<Numbers> {
+  const workers = ranks.jobs.length;
+  const { threads } = ranks.jobs[0]!;
+  const results = await ranks.all(async (job) => {
+    const trainer = job.trainer(perceptron, { strategy: { mode: "collective", ...strategy }, optimizer });
+    const place = { rank: job.rank, workers, threads, folder: folder.path };
+    const data = shareOf(file, UNION / workers / threads, place);
+    await trainer.fit(data, { epochs: 2, split: false, ...quiet });
+    const numbers = lasting(await learnt(trainer, data));
+    await trainer.close();
+    return numbers;
+  });
   for (const numbers of results) expect(difference(numbers, results[0]!)).toEqual({ error: 0, where: "" });
   return results[0]!;
 }
 
-async function plain({
-  rows = UNION,
-  optimizer = adam({ lr: 0.02, epsilon: 1e-3 }),
-  ...strategy
-}: {
-  rows?: number;
-  optimizer?: ReturnType<typeof adam>;
-  clip?: { globalNorm: number };
-  ema?: number;
-} = {}): Promise<Numbers> {
+interface PlainOptions {
+  readonly rows?: number;
+  readonly optimizer?: Optimizer;
+  readonly clip?: { readonly globalNorm: number };
+  readonly ema?: number;
+}
+
+async function plain({ rows = UNION, optimizer = quick, ...strategy }: PlainOptions = {}): Promise<Numbers> {
   const options = { optimizers: { default: optimizer }, batch: rows, strategy };
   const trainer = new PlainTrainer(perceptron, clicks(file.path, rows, { order: "file" }), options);
   await trainer.epoch();
@@ -62,48 +54,65 @@ async function plain({
   return trainer.numbers;
 }
 
-test("one rank trains as one thread", async () => {
-  const { error, where } = difference(await trained(1, { fuseBytes: 256 }), await plain());
+const expectNear = (actual: Numbers, expected: Numbers): void => {
+  const { error, where } = difference(actual, expected);
   expect(error, where).toBeLessThan(2e-4);
+};
+
+test("one rank trains as one thread", async () => {
+  await using ranks = await TestRanks.open(1, folder.path);
+  expectNear(await trained(ranks, { fuseBytes: 256 }), await plain());
 });
 
 describe.each([2, 3])("%i ranks", (workers) => {
+  let ranks: TestRanks;
+  beforeAll(async () => {
+    ranks = await TestRanks.open(workers, folder.path);
+  });
+  afterAll(() => ranks[Symbol.asyncDispose]());
+
   test("train as one with the union batch, the last one uneven", async () => {
-    const { error, where } = difference(await trained(workers, {}), await plain());
-    expect(error, where).toBeLessThan(2e-4);
+    expectNear(await trained(ranks, {}), await plain());
   });
 
   test("clip the gradient of the union batch, gather it over steps, and keep averages", async () => {
     const optimizer = momentum({ lr: 0.3 });
-    const strategy = { clip: { globalNorm: 0.05 }, gradientMerge: 2, ema: 0.9 };
-    const expected = await plain({ rows: 2 * UNION, optimizer, clip: { globalNorm: 0.05 }, ema: 0.9 });
-    const { error, where } = difference(await trained(workers, strategy, { optimizer }), expected);
-    expect(error, where).toBeLessThan(2e-4);
+    const strategy = { clip: { globalNorm: 0.05 }, ema: 0.9 };
+    const expected = await plain({ rows: 2 * UNION, optimizer, ...strategy });
+    expectNear(await trained(ranks, { gradientMerge: 2, ...strategy }, optimizer), expected);
   });
-});
 
-test("small buckets, over several streams, by a given algorithm", async () => {
-  const strategy = { fuseBytes: 256, lastBucketBytes: 64, streams: 2, algorithm: "ring" } as const;
-  const { error, where } = difference(await trained(3, strategy), await plain());
-  expect(error, where).toBeLessThan(2e-4);
+  test("exchange small buckets over several streams by a given algorithm", async () => {
+    const strategy = { fuseBytes: 256, lastBucketBytes: 64, streams: 2, algorithm: "ring" } as const;
+    expectNear(await trained(ranks, strategy), await plain());
+  });
+
+  test.each([
+    ["bf16", 0.05],
+    ["f16", 0.005],
+  ] as const)("with %s on the wire stay near, and have the same bits", async (wire, most) => {
+    const { error } = difference(await trained(ranks, { wire }), await plain());
+    expect(error).toBeLessThan(most);
+    expect(error).toBeGreaterThan(1e-5);
+  });
+
+  test("that are about to train different programs say what differs before the first step", async () => {
+    const results = await ranks.settled(async (job) => {
+      const model = job.rank === 0 ? perceptron : { ...perceptron, forward: wider };
+      const trainer = job.trainer(model, { strategy: { mode: "collective" } });
+      await trainer.fit(clicks(file.path, 12, { order: "file" }), quiet);
+    });
+    for (const [rank, result] of results.entries()) {
+      expect(result.status).toBe("rejected");
+      const { message } = (result as PromiseRejectedResult).reason as Error;
+      expect(message).toMatch(/ranks \d and \d are not about to train the same/);
+      expect(message).toMatch(new RegExp(`rank ${rank}: .*deep/0/weight: f32\\[2,${rank === 0 ? 24 : 32}\\]`));
+    }
+  });
 });
 
 test("two ranks of two threads", async () => {
-  const strategy = { clip: { globalNorm: 0.05 } };
-  const { error, where } = difference(await trained(2, strategy, { threads: 2 }), await plain(strategy));
-  expect(error, where).toBeLessThan(2e-4);
-});
-
-test("ranks that are about to train different programs say what differs before the first step", async () => {
-  const data = clicks(file.path, 12, { order: "file" });
-  const results = await settledWorkers(2, folder.path, async (job) => {
-    const model = job.rank === 0 ? perceptron : { ...perceptron, forward: wider };
-    await job.trainer(model, { strategy: { mode: "collective" } }).fit(data, quiet);
-  });
-  for (const [rank, result] of results.entries()) {
-    expect(result.status).toBe("rejected");
-    const { message } = (result as PromiseRejectedResult).reason as Error;
-    expect(message).toMatch(/ranks \d and \d are not about to train the same/);
-    expect(message).toMatch(new RegExp(`rank ${rank}: .*deep/0/weight: f32\\[2,${rank === 0 ? 24 : 32}\\]`));
-  }
+  await using ranks = await TestRanks.open(2, folder.path, { threads: 2 });
+  const clip = { clip: { globalNorm: 0.05 } };
+  expectNear(await trained(ranks, clip), await plain(clip));
 });

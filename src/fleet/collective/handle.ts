@@ -13,6 +13,8 @@ export interface NamedCall {
 }
 
 export interface ExchangeHandle {
+  /** This rank, from 0. */
+  readonly rank: number;
   /** Addresses of the queues of communication threads; none where the job has one rank. */
   readonly queues: readonly number[];
   /** By the name that instructions have. */
@@ -29,7 +31,7 @@ export interface ExchangeHandle {
 export const TALLY = { rows: 0, weight: 1, pauses: 2, stops: 3, lossSum: 4, lossWeight: 5 } as const;
 export const TALLY_NUMBERS = 16;
 
-export function attachCommunication(heap: Heap, { queues, calls, tickets }: ExchangeHandle): Communication {
+export function attachCommunication(heap: Heap, { rank, queues, calls, tickets }: ExchangeHandle): Communication {
   const all = queues.map((address) => new CallQueue(heap, address));
   const names = Object.keys(calls);
   const words = heap.i32(tickets, Math.max(1, names.length));
@@ -39,6 +41,7 @@ export function attachCommunication(heap: Heap, { queues, calls, tickets }: Exch
     return { index: names.indexOf(name), queue: all[call.stream], id: call.id };
   };
   return {
+    rank,
     start(name) {
       const { index, queue, id } = of(name);
       if (queue === undefined) return () => {};

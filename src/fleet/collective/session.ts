@@ -2,6 +2,7 @@
 // statistics that are averaged, and what trainer threads need to know.
 import { type CallOptions, type Group, joinGroup } from "../../collective/index.ts";
 import type { BatchLayout } from "../../data/index.ts";
+import type { Plan } from "../../engine/index.ts";
 import type { Heap } from "../../memory/index.ts";
 import { snapshotName } from "../../program/index.ts";
 import type { Job } from "../job.ts";
@@ -10,6 +11,7 @@ import type { ParameterStore } from "../parameters.ts";
 import type { Strategy } from "../strategy.ts";
 import { expectSame } from "./description.ts";
 import { type ExchangeHandle, type NamedCall, TALLY_NUMBERS } from "./handle.ts";
+import { type Places, programCalls } from "./program-calls.ts";
 
 export interface CollectiveOptions {
   readonly job: Job;
@@ -25,38 +27,64 @@ const TALLY_BYTES = 4 * TALLY_NUMBERS;
 const FLAG_BYTES = 64;
 
 export class CollectiveSession {
-  /** What plans are bound with. */
+  /** Address of what is exchanged: what plans are bound with. */
   readonly exchange: number;
-  readonly handle: ExchangeHandle;
+  /** What trainer threads need to know, once `makeReady` was called. */
+  handle!: ExchangeHandle;
   readonly #options: CollectiveOptions;
   readonly #groups: readonly Group[];
   readonly #heap: Heap;
   readonly #blocks: number[];
+  readonly #tally: number;
   readonly #flag: number;
 
   private constructor(options: CollectiveOptions, groups: readonly Group[]) {
-    const { job, programs, layout } = options;
+    const { job, programs } = options;
     const { heap } = job;
     job.closing.add(this);
     this.#options = options;
     this.#groups = groups;
     this.#heap = heap;
     const bytes = exchangeBytes(programs);
-    const { buckets } = programs.exchange!;
     const block = groups[0]?.buffer?.address ?? heap.alloc(bytes + TALLY_BYTES + FLAG_BYTES);
-    const tickets = heap.alloc(4 * Math.max(1, buckets.length));
-    this.#blocks = [tickets, ...(groups[0]?.buffer === undefined ? [block] : [])];
+    this.#blocks = groups[0]?.buffer === undefined ? [block] : [];
     this.exchange = block;
+    this.#tally = block + bytes;
     this.#flag = block + bytes + TALLY_BYTES;
-    const calls = Object.fromEntries(buckets.map((bucket, i) => [bucket.name, this.#prepare(bucket, i)]));
-    const address = block + bytes;
+  }
+
+  /**
+   * Makes the collectives of buckets and of the step's own instructions ready.
+   * @param step the plan of the only thread, and where it will lie
+   */
+  makeReady(step: Plan, places: Omit<Places, "exchange">): void {
+    const { job, programs, layout, strategy } = this.#options;
+    const { buckets, offsets } = programs.exchange!;
+    const { wire, algorithm, groupSize } = strategy;
+    const options = Object.fromEntries(
+      Object.entries({ wire, algorithm, groupSize }).filter(([, value]) => value !== undefined),
+    );
+    const own = programCalls(step, { ...places, exchange: this.exchange });
+    if (own.size > 0 && job.threads > 1) {
+      throw new Error(
+        `strategy: the program exchanges tensors within a step ("${[...own.keys()][0]}"), for which a rank has one thread, not ${job.threads}; init({ threads: 1 })`,
+      );
+    }
+    const calls: Record<string, NamedCall> = {};
+    for (const [name, call] of own) calls[name] = this.#prepare(call, 0);
+    for (const [i, { name, length: count }] of buckets.entries()) {
+      const address = this.exchange + offsets[i]!;
+      const call: CallOptions = { collective: "all-reduce", name, address, count, ...options };
+      calls[name] = this.#prepare(call, i % Math.max(1, this.#groups.length));
+    }
+    const tickets = this.#heap.alloc(4 * Math.max(1, Object.keys(calls).length));
+    this.#blocks.push(tickets);
+    const address = this.#tally;
     const tally: CallOptions = { collective: "all-reduce", name: "rows of the step", address, count: TALLY_NUMBERS };
     this.handle = {
-      queues: groups.map(({ queue }) => queue.address),
-      calls,
-      tickets,
-      tally: { stream: 0, id: groups[0]?.prepare(tally).id ?? 0, address },
-      batch: layout.batch,
+      ...{ rank: job.rank, queues: this.#groups.map(({ queue }) => queue.address) },
+      ...{ calls, tickets, batch: layout.batch },
+      tally: { ...this.#prepare(tally, 0), address },
     };
   }
 
@@ -131,16 +159,7 @@ export class CollectiveSession {
     for (const block of this.#blocks.splice(0)) this.#heap.free(block);
   }
 
-  #prepare({ name, length }: { name: string; length: number }, index: number): NamedCall {
-    const { programs, strategy } = this.#options;
-    const stream = index % Math.max(1, this.#groups.length);
-    const { wire, algorithm, groupSize } = strategy;
-    const call: CallOptions = {
-      ...{ collective: "all-reduce", name, address: this.exchange + programs.exchange!.offsets[index]!, count: length },
-      ...(wire === undefined ? {} : { wire }),
-      ...(algorithm === undefined ? {} : { algorithm }),
-      ...(groupSize === undefined ? {} : { groupSize }),
-    };
+  #prepare(call: CallOptions, stream: number): NamedCall {
     return { stream, id: this.#groups[stream]?.prepare(call).id ?? 0 };
   }
 }

@@ -10,37 +10,42 @@ import { type ClickFile, clicks, writeLines } from "../testing.ts";
 
 const HEAP = 2 ** 28;
 
-/** Runs workers of a job side by side, each as its own script would; gives what each returned or threw. */
-export async function settledWorkers<T>(
-  count: number,
-  folder: string,
-  script: (job: Job) => Promise<T>,
-  options: (rank: number) => InitOptions = () => ({}),
-): Promise<PromiseSettledResult<T>[]> {
-  const coordinator = await Coordinator.start({ address: "tcp://127.0.0.1:0", workers: count, servers: 0 });
-  const place = { job: "test", role: "worker", workers: count, servers: 0, attempt: 0 } as const;
-  const sockets = mkdtempSync(join(folder, "s"));
-  try {
-    return await Promise.allSettled(
-      Array.from({ length: count }, async (_, rank) => {
-        const world: World = { ...place, rank, coordinator: coordinator.address, folder: sockets };
-        const job = await init({ maxBytes: HEAP, threads: 1, engine: "wasm", ...options(rank), world });
-        try {
-          return await script(job);
-        } finally {
-          await job.close();
-        }
-      }),
-    );
-  } finally {
-    await coordinator.close();
-  }
-}
+/** Workers of a job side by side in one process. */
+export class TestRanks implements AsyncDisposable {
+  readonly jobs: readonly Job[];
+  readonly #coordinator: Coordinator;
 
-export async function asWorkers<T>(...args: Parameters<typeof settledWorkers<T>>): Promise<T[]> {
-  const results = await settledWorkers(...args);
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  return results.map((result) => (result as PromiseFulfilledResult<T>).value);
+  private constructor(jobs: readonly Job[], coordinator: Coordinator) {
+    this.jobs = jobs;
+    this.#coordinator = coordinator;
+  }
+
+  static async open(workers: number, folder: string, options: InitOptions = {}): Promise<TestRanks> {
+    const coordinator = await Coordinator.start({ address: "tcp://127.0.0.1:0", workers, servers: 0 });
+    const place = { job: "test", role: "worker", workers, servers: 0, attempt: 0 } as const;
+    const sockets = mkdtempSync(join(folder, "s"));
+    const jobs = Array.from({ length: workers }, (_, rank) => {
+      const world: World = { ...place, rank, coordinator: coordinator.address, folder: sockets };
+      return init({ maxBytes: HEAP, threads: 1, engine: "wasm", ...options, world });
+    });
+    return new TestRanks(await Promise.all(jobs), coordinator);
+  }
+
+  /** Runs a script in each, as its own process would; gives what each returned or threw. */
+  settled<T>(script: (job: Job) => Promise<T>): Promise<PromiseSettledResult<T>[]> {
+    return Promise.allSettled(this.jobs.map(script));
+  }
+
+  async all<T>(script: (job: Job) => Promise<T>): Promise<T[]> {
+    const results = await this.settled(script);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+    return results.map((result) => (result as PromiseFulfilledResult<T>).value);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.jobs.map((job) => job.close()));
+    await this.#coordinator.close();
+  }
 }
 
 /** A dense model of click data. */

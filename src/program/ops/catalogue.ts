@@ -4,6 +4,7 @@ import { batch_matmul } from "./batch-matmul.ts";
 import { bucket, bucket_wait } from "./bucket.ts";
 import { conv2d, conv2d_input_grad, conv2d_weight_grad } from "./conv.ts";
 import type { OpDefinition } from "./definition.ts";
+import { all_gather, all_reduce, all_to_all, broadcast, reduce_scatter } from "./distributed.ts";
 import { embedding, embedding_grad } from "./embedding.ts";
 import { fm, fm_grad } from "./fm.ts";
 import { concat, pad, reshape, slice, transpose } from "./layout.ts";
@@ -53,6 +54,11 @@ export const catalogue: { readonly [K in OpKind]: OpDefinition<K> } = {
   scatter_update,
   bucket,
   bucket_wait,
+  all_reduce,
+  all_gather,
+  reduce_scatter,
+  broadcast,
+  all_to_all,
   fm,
   fm_grad,
   update,

@@ -49,6 +49,8 @@ export interface OpDefinition<K extends OpKind> {
   /** The gradient of each input, undefined where it has none. */
   gradient?(request: GradientRequest<K>): (ValueId | undefined)[];
   reference(request: ReferenceRequest<K>): void;
+  /** Of collectives: what all ranks compute together, by rank. */
+  across?(requests: readonly ReferenceRequest<K>[]): void;
   /** Inputs that the op writes in place: an effect. */
   writes?(attrs: OpAttrs[K]): readonly number[];
 }
