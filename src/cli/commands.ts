@@ -1,6 +1,7 @@
 // The subcommands beside `train`: their options and help. What they do is loaded when it is needed.
 import type { Command } from "commander";
 import { addBenchCollectives } from "./bench-collectives-command.ts";
+import { addCheckpointCommands } from "./checkpoint-commands.ts";
 import { engineOptions, readingOptions } from "./common-options.ts";
 import type { DoctorFlags } from "./doctor.ts";
 import type { EvaluateFlags } from "./evaluate.ts";
@@ -66,6 +67,8 @@ Examples:
     );
   predict.option("-o, --output <file>", "write the scores to a file; it appears when it is complete");
   for (const option of [...readingOptions(), ...engineOptions()]) predict.addOption(option);
+
+  addCheckpointCommands(program, exit);
 
   addWord2Vec(program, exit);
 

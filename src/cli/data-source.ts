@@ -143,6 +143,16 @@ function delimiterOf(path: string): { delimiter?: string } {
   return /\.(tsv|tab)(\.gz)?$/i.test(path) ? { delimiter: "\t" } : {};
 }
 
+/** How data is read without naming any: for features as they stand on the command line. Undefined where nothing says it. */
+export function specOf({ format, schema, buckets }: DataOptions): FileSpec | undefined {
+  const base = { patterns: "none", ...withoutUndefined({ buckets }) };
+  if (schema !== undefined) {
+    const kind = format === "parquet" ? "parquet" : "csv";
+    return Dataset.from({ format: kind, ...base, schema: readSchema(schema).schema }).fileSpec;
+  }
+  return format === "criteo" ? Dataset.from({ format, ...base }).fileSpec : undefined;
+}
+
 /** The options of CSV data that a file declares; a bare schema stands for its options. */
 function readSchema(path: string): CsvOptions {
   let value: unknown;
