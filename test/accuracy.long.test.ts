@@ -1,5 +1,8 @@
 // What training reaches beside PyTorch: the same networks from the same start values over the same rows, on digits, photos
-// and text. Rounding drives two runs apart in the end: first losses agree closely, accuracies within half a point.
+// and text. Rounding drives two runs apart in the end: first losses agree closely, accuracies within half a point. Gradients
+// agree with float64 to about 1e-6 in both systems until one of a step's millions of activations lies so near 0 that rounding
+// takes it to the other side of its ReLU. That changes gradients by 1e-3 and losses by 1e-6, in each system at a step of its
+// own, on CIFAR-10 between the first and the tenth.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
