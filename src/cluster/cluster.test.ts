@@ -78,7 +78,10 @@ async function cluster(workers: number, options: Partial<CoordinatorOptions> = {
   };
 }
 
-describe("membership", () => {
+// Processes start slowly where many run.
+const options = { timeout: 120_000 };
+
+describe("membership", options, () => {
   it("gives the addresses of all ranks when the last has joined", async () => {
     const { connect, start } = await cluster(3);
     const [a, b] = await Promise.all([connect(0), connect(1)]);
@@ -197,7 +200,7 @@ describe("membership", () => {
   });
 });
 
-describe("barriers", () => {
+describe("barriers", options, () => {
   it("let all go when the last comes, again and again", async () => {
     const { connect } = await cluster(3);
     const members = await Promise.all([0, 1, 2].map((rank) => connect(rank)));
@@ -279,7 +282,7 @@ describe("values", () => {
   });
 });
 
-describe("leases", () => {
+describe("leases", options, () => {
   it("give every unit to one member, and those of a dead one to others with its note", async () => {
     const { connect, start } = await cluster(2, { returnMs: 10 });
     const a = await connect(0);
