@@ -19,6 +19,7 @@ import {
 } from "../src/ps/index.ts";
 import { Partition } from "../src/ps/partition.ts";
 import { startThread } from "../src/ps/server.ts";
+import { psTraining } from "./lib/ps-training.ts";
 import { atLeast, type BenchOptions, type BenchResult, type BenchRow } from "./lib/report.ts";
 
 const ROWS = 10_000;
@@ -119,7 +120,11 @@ export async function run(options: BenchOptions & { readonly seconds?: number } 
       });
     }
   }
-  return { rows, goals: goals.map(([name, value]) => atLeast(`${name}, rows/s`, value, GOAL)) };
+  const training = await psTraining(options.quick === true);
+  return {
+    rows: [...rows, ...training.rows],
+    goals: [...goals.map(([name, value]) => atLeast(`${name}, rows/s`, value, GOAL)), ...training.goals],
+  };
 }
 
 async function overSocket(

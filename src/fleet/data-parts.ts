@@ -9,6 +9,8 @@ const PARTS = 8;
 
 export interface DataPart {
   readonly dataset: Dataset;
+  /** Whether the others wait for this part to be done, so that a pass ends for all at once. */
+  readonly leased: boolean;
   /** All its rows are trained on, and what they taught is with the servers. */
   done(): Promise<void>;
 }
@@ -31,17 +33,22 @@ export async function* partsOf(
   const whole = wholeOf(dataset, job);
   const shared = split && (servers !== undefined || mode === "collective") && worldSize > 1;
   if (!shared || whole.spec.shard.worldSize > 1) {
-    yield { dataset, done: async () => {} };
+    yield { dataset, leased: false, done: async () => {} };
   } else if (mode === "sync" || mode === "collective" || workers.member === undefined) {
     // Workers in step need the same shares in every run.
-    yield { dataset: isOwnShare(shard, job) ? dataset : whole.shard({ rank, worldSize }), done: async () => {} };
+    yield {
+      dataset: isOwnShare(shard, job) ? dataset : whole.shard({ rank, worldSize }),
+      leased: false,
+      done: async () => {},
+    };
   } else {
     const count = PARTS * worldSize;
     const parts = Array.from({ length: count }, (_, part) => `${part}/${count}`);
     const queue = await workers.member.lease(key, parts);
     for (let unit = await queue.next(); unit !== undefined; unit = await queue.next()) {
-      const { index, done } = { index: unit.index, done: () => unit!.done() };
-      yield { dataset: whole.shard({ rank: index, worldSize: count }), done };
+      const held = unit;
+      const part = whole.shard({ rank: held.index, worldSize: count });
+      yield { dataset: part, leased: true, done: () => held.done() };
     }
   }
 }

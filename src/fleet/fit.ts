@@ -108,16 +108,18 @@ class FitLoop {
     const { servers } = this.#job;
     this.#badLines = { count: 0, first: [] };
     const key = `${trainer.model.name}/fit-${trainer.fits}/epoch-${epoch}`;
+    let apart = false;
     for await (const part of partsOf(this.#dataset, this.#job, { mode: trainer.strategy.mode, split }, key)) {
       const stopped = await this.#pass(part.dataset);
       if (stopped !== "finished") return stopped;
       await part.done();
+      apart = !part.leased;
       const { data: _, ...rest } = trainer.state;
       trainer.state = rest;
     }
     trainer.state = { ...trainer.state, epoch: epoch + 1 };
-    // What is evaluated is what all have learnt.
-    await servers?.meet(key);
+    // What is evaluated is what all have learnt. Who leases parts ends when all are done, also without those that died.
+    if (apart) await servers?.meet(key);
     if (validation !== undefined && (await this.#evaluate())) return "early-stop";
     // Epochs may be shorter than the time between two looks.
     if (this.#checkpointDue()) await this.#checkpoint();

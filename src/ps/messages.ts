@@ -102,7 +102,7 @@ export interface DensePull {
 export interface Pull {
   readonly definition: number;
   readonly worker: number;
-  /** For evaluation: rows are not created, and not counted as used. */
+  /** For evaluation: rows are not created, and not counted as used; those that are missing give zeros. */
   readonly readOnly: boolean;
   readonly sections: readonly (SparsePull | DensePull)[];
 }

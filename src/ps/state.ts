@@ -156,7 +156,9 @@ export class PartitionState {
         const mark = this.scratch.mark();
         const size = sizes[i]!;
         const values =
-          section.kind === "dense" ? this.#sections.dense(section).weights : this.#pulled(section, base, readOnly);
+          section.kind === "dense"
+            ? this.#sections.dense(section).weights
+            : this.#pulled(section, base, readOnly, view.readOnly);
         const n = size / wireBytes[section.wire];
         let out = values;
         if (section.wire !== "f32") {
@@ -255,9 +257,14 @@ export class PartitionState {
     }
   }
 
-  #pulled({ table, fields, width, rows: n, keys }: SparseSection, base: number, readOnly: boolean): number {
+  #pulled(
+    { table, fields, width, rows: n, keys }: SparseSection,
+    base: number,
+    readOnly: boolean,
+    zeros: boolean,
+  ): number {
     const out = this.scratch.take(4 * n * width);
-    this.tables[table]!.pull({ fields, width, n, keys: base + keys }, out, readOnly);
+    this.tables[table]!.pull({ fields, width, n, keys: base + keys }, out, readOnly, zeros);
     return out;
   }
 

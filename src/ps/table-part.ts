@@ -119,8 +119,12 @@ export class TablePart {
     return fields.reduce((sum, field) => sum + all[field]!.dim, 0);
   }
 
-  /** Weights to out f32 [n, width]. `readOnly`: nothing is created, moved or counted. */
-  pull(batch: SparseBatch, out: number, readOnly: boolean): void {
+  /**
+   * Weights to out f32 [n, width].
+   * @param readOnly nothing is created, moved or counted
+   * @param zeros what is missing gives zeros in any case: an evaluation takes an unknown feature for none
+   */
+  pull(batch: SparseBatch, out: number, readOnly: boolean, zeros: boolean = false): void {
     const { n, keys, width } = batch;
     if (!readOnly) this.pulledRows += n;
     for (const group of this.groups) {
@@ -129,7 +133,7 @@ export class TablePart {
       const { strideBytes } = group.store.table.layout;
       const block = Math.max(1, Math.min(BLOCK_ROWS, Math.floor(BLOCK_BYTES / strideBytes)));
       const rows = this.#scratch.take(4 * block);
-      const initial = group.missing === "initial" ? this.#scratch.take(block * strideBytes) : 0;
+      const initial = group.missing === "initial" && !zeros ? this.#scratch.take(block * strideBytes) : 0;
       for (let first = 0; first < n; first += block) {
         const count = Math.min(block, n - first);
         const mark = this.#scratch.mark();
