@@ -1,8 +1,9 @@
 // What stands around softmax and norms becomes part of their kernels, and what they compute stays the same.
 import { describe, expect, it } from "vitest";
 import { add, index, input } from "../kernels/expr.ts";
+import { batchNorm } from "../program/batch-norm.ts";
 import { differentiate } from "../program/differentiate.ts";
-import { batchNorm, dropout, layerNorm } from "../program/functions.ts";
+import { dropout, layerNorm } from "../program/functions.ts";
 import type { OpOf, Program, TensorType } from "../program/ir.ts";
 import { interpret } from "../program/reference.ts";
 import { Tensor } from "../program/tensor.ts";

@@ -1,7 +1,6 @@
 // Functions of several tensors: joining, choosing, normalising, dropping, and the losses.
 import * as e from "../kernels/expr.ts";
 import { ShapeError } from "./errors.ts";
-import { syncBatchNorm } from "./sync-batch-norm.ts";
 import { elementwise, emit, Tensor, type TensorLike } from "./tensor.ts";
 
 /** Joins along an axis; the tensors agree in all others. */
@@ -45,33 +44,6 @@ export interface LayerNormOptions {
 /** Normalises the last axis of x [.., N], then scales by gamma [N] and shifts by beta [N] (arXiv 1607.06450). */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, { epsilon = 1e-5 }: LayerNormOptions = {}): Tensor {
   return x.emit("layer_norm", [x, gamma, beta], { epsilon });
-}
-
-export interface BatchNormOperands {
-  /** [N]. */
-  readonly gamma: Tensor;
-  readonly beta: Tensor;
-  /** Parameters [N] that are not trainable; training overwrites them. */
-  readonly runningMean: Tensor;
-  readonly runningVariance: Tensor;
-  /** [B], only for x [B, N]; rows of weight 0 are padding and do not count. Without it every row counts. */
-  readonly weight?: Tensor;
-  /** Default 1e-5. */
-  readonly epsilon?: number;
-  /** Share of the old running value that stays; default 0.9. */
-  readonly momentum?: number;
-}
-
-/**
- * Normalises x [.., N] over all axes but the last by the batch's statistics, in inference by the running ones
- * (arXiv 1502.03167).
- */
-export function batchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
-  const { gamma, beta, runningMean, runningVariance, weight, epsilon = 1e-5, momentum = 0.9 } = operands;
-  const { training } = x.trace;
-  if (training && x.trace.syncBatchNorm) return syncBatchNorm(x, operands);
-  const inputs = [x, gamma, beta, runningMean, runningVariance, ...(weight === undefined ? [] : [weight])];
-  return x.emit("batch_norm", inputs, { epsilon, momentum, training });
 }
 
 /** Rows of weights [V, D] by ids i32 or u32 [..] → [.., D]; an id that is none of 0…V−1 gives NaN. */

@@ -3,8 +3,9 @@
 // channels, products of heads as products with a part of the keys.
 import { constant, div, type Expr, input, mul, sqrt, sub } from "../kernels/expr.ts";
 import type { UpdateRule } from "../kernels/update-rule.ts";
+import { batchNorm } from "./batch-norm.ts";
 import { type Differentiated, differentiate } from "./differentiate.ts";
-import { batchNorm, dropout, layerNorm } from "./functions.ts";
+import { dropout, layerNorm } from "./functions.ts";
 import type { Program } from "./ir.ts";
 import type { Tensor } from "./tensor.ts";
 import { type TraceContext, trace } from "./trace.ts";

@@ -1,7 +1,8 @@
 // Tracing: names, scopes, sharing, and errors that say what and where.
 import { describe, expect, it } from "vitest";
+import { batchNorm } from "./batch-norm.ts";
 import { ShapeError } from "./errors.ts";
-import { batchNorm, concat, dropout, sigmoidCrossEntropy } from "./functions.ts";
+import { concat, dropout, sigmoidCrossEntropy } from "./functions.ts";
 import type { Program, TableSpec, TensorType } from "./ir.ts";
 import { print, summarize } from "./print.ts";
 import type { Tensor } from "./tensor.ts";

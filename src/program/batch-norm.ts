@@ -1,13 +1,40 @@
-// Batch norm by the statistics of all ranks' rows: each rank's mean and sum of squared differences are gathered and combined
-// (Chan, Golub and LeVeque 1979), which loses no digits where the mean is large.
+// Batch normalisation (arXiv 1502.03167), by the statistics of a rank's batch or of all ranks' batches.
 import * as e from "../kernels/expr.ts";
 import { allGather } from "./distributed.ts";
-import type { BatchNormOperands } from "./functions.ts";
-import { concat } from "./functions.ts";
 import { elementwise, Tensor, type Trace } from "./tensor.ts";
 
-/** As `batchNorm` in training, over all ranks. */
-export function syncBatchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
+export interface BatchNormOperands {
+  /** [N]. */
+  readonly gamma: Tensor;
+  readonly beta: Tensor;
+  /** Parameters [N] that are not trainable; training overwrites them. */
+  readonly runningMean: Tensor;
+  readonly runningVariance: Tensor;
+  /** [B], only for x [B, N]; rows of weight 0 are padding and do not count. Without it every row counts. */
+  readonly weight?: Tensor;
+  /** Default 1e-5. */
+  readonly epsilon?: number;
+  /** Share of the old running value that stays; default 0.9. */
+  readonly momentum?: number;
+}
+
+/**
+ * Normalises x [.., N] over all axes but the last by the batch's statistics, in inference by the running ones
+ * (arXiv 1502.03167).
+ */
+export function batchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
+  const { gamma, beta, runningMean, runningVariance, weight, epsilon = 1e-5, momentum = 0.9 } = operands;
+  const { training } = x.trace;
+  if (training && x.trace.syncBatchNorm) return syncBatchNorm(x, operands);
+  const inputs = [x, gamma, beta, runningMean, runningVariance, ...(weight === undefined ? [] : [weight])];
+  return x.emit("batch_norm", inputs, { epsilon, momentum, training });
+}
+
+/**
+ * In training, over the rows of all ranks: each rank's mean and sum of squared differences are gathered and combined (Chan,
+ * Golub and LeVeque 1979), which loses no digits where the mean is large.
+ */
+function syncBatchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
   const { gamma, beta, runningMean, runningVariance, weight, epsilon = 1e-5, momentum = 0.9 } = operands;
   const { builder } = x.trace;
   const channels = x.shape.at(-1)!;
@@ -21,7 +48,7 @@ export function syncBatchNorm(x: Tensor, operands: BatchNormOperands): Tensor {
   const count = counted.sum(sumOver);
   const mean = rows.mul(counted).sum(sumOver).div(count.maximum(1));
   const squares = rows.sub(mean).square().mul(counted).sum(sumOver);
-  const all = allGather(concat([mean, squares, count], 1));
+  const all = allGather(mean.emit("concat", [mean, squares, count], { axis: 1 }));
   const [means, squaresOf, counts] = [
     all.slice(1, 0, channels),
     all.slice(1, channels, 2 * channels),
