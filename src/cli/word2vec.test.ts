@@ -11,7 +11,7 @@ const small = ["--dim", "16", "--min-count", "1", "--subsample", "0", "--threads
 beforeAll(async () => {
   place.write("topics.txt", topicText({ topics: 3, words: 8, sentences: 3000 }));
   trained = await place.run("word2vec", "train", "topics.txt", "-o", "topics.vec", "--epochs", "6", ...small);
-});
+}, 60_000);
 
 describe("flotilla word2vec train", () => {
   it("shows its progress and writes vectors", () => {
