@@ -7,6 +7,7 @@ import type { DoctorFlags } from "./doctor.ts";
 import type { EvaluateFlags } from "./evaluate.ts";
 import { addKeys } from "./keys-command.ts";
 import { addLaunchCommands } from "./launch-commands.ts";
+import { addPlan } from "./plan-command.ts";
 import type { PredictFlags } from "./predict.ts";
 import { addTrain } from "./train-command.ts";
 import { oneOf, realNumber } from "./usage.ts";
@@ -69,6 +70,8 @@ Examples:
   for (const option of [...readingOptions(), ...engineOptions()]) predict.addOption(option);
 
   addCheckpointCommands(program, exit);
+
+  addPlan(program, exit);
 
   addWord2Vec(program, exit);
 

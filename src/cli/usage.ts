@@ -93,3 +93,18 @@ export function asTyped(message: string): string {
     .replaceAll('pass onBadLine: "skip"', "give --on-bad-line skip")
     .replaceAll("; read it with data.parquet", "; say --format parquet");
 }
+
+const SCALES = { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 } as const;
+
+/** A parser of option values for commander: 1e11, 256GB, 25Gbit. @param unit may stand behind the number */
+export function quantity(min: number, unit?: string): (text: string) => number {
+  return (text) => {
+    const match = /^([\d._]+(?:e\+?\d+)?)\s*([kMGTP]?)([a-zA-Z]*)(?:\/s)?$/.exec(text);
+    const value =
+      match === null ? Number.NaN : Number(match[1]!.replaceAll("_", "")) * SCALES[match[2] as keyof typeof SCALES];
+    const known = match?.[3] === "" || (unit !== undefined && match?.[3] === unit);
+    if (known && Number.isFinite(value) && value >= min) return value;
+    const example = unit === undefined ? "1e9 or 1G" : unit === "B" ? "256GB" : "25Gbit";
+    throw new InvalidArgumentError(`Give a number of at least ${min}, as ${example}.`);
+  };
+}
