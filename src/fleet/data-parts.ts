@@ -1,11 +1,14 @@
 // Which part of the data a worker of several reads: one share, or parts that workers lease one after the other, so that those
 // of a worker that dies go to others.
-import type { Dataset } from "../data/index.ts";
+import { statSync } from "node:fs";
+import { type Dataset, expandPatterns } from "../data/index.ts";
 import type { Job } from "./job.ts";
 import type { Strategy } from "./strategy.ts";
 
-/** Parts a worker: few enough to keep pipelines busy, enough to share out evenly and to lose little with a worker. */
+/** The most parts a worker: enough to share out evenly and to lose little with a worker. */
 const PARTS = 8;
+/** The least bytes of a part: reader threads start anew for each. */
+const PART_BYTES = 2 ** 24;
 
 export interface DataPart {
   readonly dataset: Dataset;
@@ -42,7 +45,7 @@ export async function* partsOf(
       done: async () => {},
     };
   } else {
-    const count = PARTS * worldSize;
+    const count = countParts(whole, worldSize);
     const parts = Array.from({ length: count }, (_, part) => `${part}/${count}`);
     const queue = await workers.member.lease(key, parts);
     for (let unit = await queue.next(); unit !== undefined; unit = await queue.next()) {
@@ -51,6 +54,12 @@ export async function* partsOf(
       yield { dataset: part, leased: true, done: () => held.done() };
     }
   }
+}
+
+function countParts({ spec }: Dataset, workers: number): number {
+  if (spec.format === "tensors") return workers;
+  const bytes = expandPatterns(spec.patterns).reduce((sum, path) => sum + statSync(path).size, 0);
+  return Math.max(workers, Math.min(PARTS * workers, Math.floor(bytes / PART_BYTES)));
 }
 
 const isOwnShare = (

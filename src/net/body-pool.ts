@@ -8,23 +8,27 @@ const KEPT_BYTES = 1 << 26;
 /** Free buffers by size, which is a power of two. Pages that no body ever reached are not there. */
 export class BodyPool {
   readonly #free = new Map<number, ArrayBuffer[]>();
+  /** What was taken and not given back: other buffers may hold several bodies. */
+  readonly #lent = new WeakSet<ArrayBuffer>();
   #keptBytes = 0;
 
   /** A body whose contents are arbitrary, or undefined where fresh memory is as good. */
   take(length: number): Uint8Array | undefined {
     if (length < LEAST_BYTES) return undefined;
     const size = 2 ** Math.ceil(Math.log2(length));
-    const buffer = this.#free.get(size)?.pop();
-    if (buffer === undefined) return size > KEPT_BYTES ? undefined : new Uint8Array(new ArrayBuffer(size), 0, length);
-    this.#keptBytes -= size;
+    if (size > KEPT_BYTES) return undefined;
+    const kept = this.#free.get(size)?.pop();
+    if (kept !== undefined) this.#keptBytes -= size;
+    const buffer = kept ?? new ArrayBuffer(size);
+    this.#lent.add(buffer);
     return new Uint8Array(buffer, 0, length);
   }
 
-  /** Takes back a body that came from here; ignores others. Nobody may use it afterwards. */
+  /** Takes back a body that came from here; ignores others, and what it has already. Nobody may use it afterwards. */
   give({ buffer }: Uint8Array): void {
     const size = buffer.byteLength;
-    if (size < LEAST_BYTES || (size & (size - 1)) !== 0 || this.#keptBytes + size > KEPT_BYTES) return;
-    if (!(buffer instanceof ArrayBuffer)) return;
+    if (!(buffer instanceof ArrayBuffer) || !this.#lent.delete(buffer)) return;
+    if (this.#keptBytes + size > KEPT_BYTES) return;
     this.#keptBytes += size;
     const free = this.#free.get(size);
     if (free === undefined) this.#free.set(size, [buffer]);

@@ -22,10 +22,14 @@ class Call implements CallContext {
   readonly method: NamedMethod;
   /** Of a handler that takes its time. */
   ended: Promise<void> | undefined;
+  /** What the handler has taken for its reply. */
+  readonly lent: Uint8Array[] = [];
+  readonly #pool: BodyPool;
   #controller: AbortController | undefined;
   #aborted: RpcError | undefined;
 
-  constructor(peer: Peer, method: NamedMethod, sequence: number, milliseconds: number) {
+  constructor(peer: Peer, method: NamedMethod, sequence: number, milliseconds: number, pool: BodyPool) {
+    this.#pool = pool;
     this.peer = peer;
     this.method = method;
     this.sequence = sequence;
@@ -34,6 +38,13 @@ class Call implements CallContext {
 
   get client(): bigint {
     return this.peer.client;
+  }
+
+  memory(bytes: number): Uint8Array {
+    const taken = this.#pool.take(bytes);
+    if (taken === undefined) return new Uint8Array(bytes);
+    this.lent.push(taken);
+    return taken;
   }
 
   /** Made when a handler asks for it: most do not. */
@@ -95,7 +106,7 @@ export class ClientCalls {
       release();
       return;
     }
-    const call = new Call(this.peer, method, sequence, frame.milliseconds);
+    const call = new Call(this.peer, method, sequence, frame.milliseconds, this.#pool);
     let result: ReturnType<Handler>;
     try {
       result = method.handle(body, call);
@@ -149,8 +160,13 @@ export class ClientCalls {
       this.#failed(call, this.#tooLarge(call, bytes));
       return;
     }
-    if (call.method.once) this.#record(call, { ok: true, body: joined(parts, bytes) });
-    else this.link?.send({ ...none, kind: kinds.reply, sequence: call.sequence }, parts);
+    const sent = (): void => {
+      for (const memory of call.lent.splice(0)) this.#pool.give(memory);
+    };
+    if (call.method.once) {
+      this.#record(call, { ok: true, body: joined(parts, bytes) });
+      sent();
+    } else this.link?.send({ ...none, kind: kinds.reply, sequence: call.sequence }, parts, sent);
     if (call.method.borrows && !parts.some(({ buffer }) => buffer === body.buffer)) this.#pool.give(body);
   }
 

@@ -36,45 +36,6 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
     expect(client.traffic.received).toBeGreaterThan(length);
   });
 
-  it("take parts and give replies in shared memory", async () => {
-    const server = await place.listen({ handlers: { echo: (body) => [body] } });
-    const client = await place.connect(server);
-    for (const length of [100, MIB >> 1]) {
-      const shared = new Uint8Array(new SharedArrayBuffer(2 * length));
-      shared.fill(9, 0, length);
-      const reply = await client.call("echo", [shared.subarray(0, length)], { into: shared.subarray(length) });
-      expect([reply.buffer === shared.buffer, reply.byteOffset, reply.byteLength]).toEqual([true, length, length]);
-      expect(shared.every((value) => value === 9)).toBe(true);
-      const elsewhere = await client.call("echo", [shared], { into: shared.subarray(0, length) });
-      expect(elsewhere.buffer === shared.buffer).toBe(false);
-      expect(Buffer.compare(elsewhere, shared)).toBe(0);
-    }
-  });
-
-  it("give borrowed memory to later bodies, but never what a reply still needs", async () => {
-    const seen: Uint8Array[] = [];
-    const server = await place.listen({
-      handlers: {
-        take: {
-          borrows: true,
-          handle: (body) => {
-            seen.push(body);
-            return [];
-          },
-        },
-        echo: { borrows: true, handle: (body) => [body] },
-      },
-    });
-    const client = await place.connect(server);
-    await client.call("take", [new Uint8Array(100_000).fill(1)]);
-    await client.call("take", [new Uint8Array(100_000).fill(2)]);
-    expect(seen[0]!.buffer === seen[1]!.buffer).toBe(true);
-    const replies = await Promise.all(
-      Array.from({ length: 16 }, (_, i) => client.call("echo", [new Uint8Array(100_000).fill(i)])),
-    );
-    expect(replies.every((reply, i) => reply.every((value) => value === i))).toBe(true);
-  });
-
   it("begin in order and are answered as they end", async () => {
     const order: number[] = [];
     const gates = [gate(), gate(), gate()];
@@ -185,21 +146,6 @@ describe.each(transports)("remote calls over %s", (transport: TransportName) => 
     await expect(client.call("wait", [], { signal: controller.signal })).rejects.toMatchObject({ code: "cancelled" });
     expect(await client.call("ping")).toEqual(bytes());
     expect(aborted).toEqual([2]);
-  });
-
-  it("leave memory alone once they have settled", async () => {
-    const big = new Uint8Array(8 * MIB).fill(5);
-    const server = await place.listen({ handlers: { big: () => [big], ping: () => [] } });
-    const client = await place.connect(server);
-    const into = new Uint8Array(big.length);
-    const controller = new AbortController();
-    const call = client.call("big", [], { into, signal: controller.signal });
-    await until(() => into[0] === 5);
-    controller.abort();
-    await expect(call).rejects.toMatchObject({ code: "cancelled" });
-    into.fill(0);
-    await client.call("ping");
-    expect(into.every((value) => value === 0)).toBe(true);
   });
 
   it("refuse bodies above the limit of either side, and go on", async () => {

@@ -151,6 +151,34 @@ describe("a call that runs when its connection breaks", () => {
   });
 });
 
+describe("replies in memory of the server", () => {
+  it("are whole though connections end while they are sent", async () => {
+    let calls = 0;
+    const server = await place.listen({
+      handlers: {
+        fill: (body, context) => {
+          calls++;
+          return [context.memory(200_000 + 8 * body[0]!).fill(body[0]!)];
+        },
+      },
+    });
+    const client = await place.connect(server);
+    const wanted = Array.from({ length: 200 }, (_, i) => i);
+    const replies = Promise.all(wanted.map((i) => client.call("fill", [Uint8Array.of(i)], patient)));
+    for (let taken = 0; taken < 10; taken++) {
+      await until(() => calls > 15 * taken);
+      // Whoever says hello as the same client ends its other connection.
+      const other = await rawSocket(server.address);
+      other.write(helloBytes(client.id));
+      await untilClosed(other);
+    }
+    const right = (reply: Uint8Array, i: number): boolean =>
+      reply.byteLength === 200_000 + 8 * i && reply.every((value) => value === i);
+    expect((await replies).map(right)).toEqual(wanted.map(() => true));
+    expect(calls).toBeGreaterThan(200);
+  });
+});
+
 describe("peers that fall silent", () => {
   it("are given up by the server, by name", async () => {
     const gone: (string | undefined)[] = [];

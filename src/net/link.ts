@@ -125,12 +125,15 @@ export class Link {
     if (!this.#decoder.paused) this.#socket.resume();
   }
 
-  /** Sends a frame whose body is `parts` one after the other. They must stay as they are until they are sent. */
-  send(fields: FrameFields, parts: readonly Uint8Array[]): void {
-    if (this.#closed) return;
-    if (this.#faulty === undefined || fields.kind < kinds.call || fields.kind > kinds.cancel)
-      this.#write(fields, parts);
-    else this.#faulty.send(fields, parts);
+  /**
+   * Sends a frame whose body is `parts` one after the other. They must stay as they are until they are sent.
+   * @param sent called when the system has taken them all, or the connection has ended
+   */
+  send(fields: FrameFields, parts: readonly Uint8Array[], sent?: () => void): void {
+    const faulty = fields.kind < kinds.call || fields.kind > kinds.cancel ? undefined : this.#faulty;
+    if (this.#closed) sent?.();
+    else if (faulty === undefined) this.#write(fields, parts, sent);
+    else faulty.send(fields, parts);
   }
 
   /** Called at an interval: a ping when nothing else went out; the end when the peer was silent for too long. */
@@ -219,7 +222,7 @@ export class Link {
     else this.#settings.onFrame(frame);
   }
 
-  #write(fields: FrameFields, parts: readonly Uint8Array[]): void {
+  #write(fields: FrameFields, parts: readonly Uint8Array[], sent?: () => void): void {
     this.#sent = true;
     let length = 0;
     let crc = 0;
@@ -240,6 +243,7 @@ export class Link {
       }
       this.#batch.fill(0, this.#fill, this.#fill + padding);
       this.#fill += padding;
+      sent?.();
       if (this.#flushing) return;
       this.#flushing = true;
       process.nextTick(() => this.#flush());
@@ -248,7 +252,7 @@ export class Link {
     this.#socket.cork();
     this.#writeBatch();
     for (const part of parts) if (part.byteLength > 0) this.#socket.write(part);
-    if (padding > 0) this.#socket.write(zeros.subarray(0, padding));
+    this.#socket.write(zeros.subarray(0, padding), sent);
     this.#socket.uncork();
     this.#reuse();
   }

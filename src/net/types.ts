@@ -49,6 +49,11 @@ export interface CallContext {
   readonly sequence: number;
   /** When the caller stops waiting, on the clock of `performance.now()` here. */
   readonly deadline: number;
+  /**
+   * Memory for parts of the reply, with arbitrary contents: it serves for later ones when this one has been sent, while fresh
+   * memory costs the system more than all the rest of a large reply.
+   */
+  memory(bytes: number): Uint8Array;
   /** Aborted when the caller cancels, stops waiting or does not come back, and when the server closes. */
   readonly signal: AbortSignal;
 }

@@ -19,7 +19,7 @@ import { PlainOptimizer } from "../optim/testing.ts";
 import { randomFrom } from "../program/testing.ts";
 import { encodePull, encodePush, pullReplyOffsets } from "./messages.ts";
 import type { InspectReply, PartitionStatistics } from "./requests.ts";
-import { testModel, testPartition } from "./testing-partition.ts";
+import { TestClient, testModel, testPartition } from "./testing-partition.ts";
 
 const optimizers: readonly Optimizer[] = [
   sgd({ lr: 0.1, weightDecay: 0.01 }),
@@ -274,4 +274,22 @@ describe("refusals change nothing and say who, what and where", () => {
     await expect(fill()).rejects.toMatchObject({ code: "full" });
     expect((await client.pull([1n]))[0]).toHaveLength(64);
   });
+});
+
+test("while the state is frozen clients see what they pushed before, and others do not wait", async () => {
+  const model = testModel({ optimizer: sgd({ lr: 1 }), dims: [1], init: "zeros" });
+  const { partition, client } = await testPartition(model);
+  const other = new TestClient(partition.client(), model);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const freezing = partition.frozen(() => promise);
+  const order: string[] = [];
+  const pushed = client.push(new Map([[1n, [1]]])).then(() => order.push("pushed"));
+  const pulled = client.pull([1n]).finally(() => order.push("pulled"));
+  expect(await other.pull([1n])).toEqual([[0]]);
+  expect(order).toEqual([]);
+  resolve();
+  await Promise.all([freezing, pushed]);
+  expect(await pulled).toEqual([[-1]]);
+  expect(order).toEqual(["pushed", "pulled"]);
+  partition.dispose();
 });

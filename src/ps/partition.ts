@@ -19,11 +19,11 @@ import {
 import { decodeChanges } from "./row-messages.ts";
 import { loadPartition, savePartition } from "./saved-partition.ts";
 import { Scans } from "./scans.ts";
-import { PartitionState, type PushEntry, type StateOptions } from "./state.ts";
+import { PartitionState, type PullOptions, type PushEntry, type StateOptions } from "./state.ts";
 import { SyncStep, type WaitingPush } from "./sync-step.ts";
 
 /** Who calls, and which of its calls this is. */
-export type Caller = Pick<CallContext, "client" | "sequence">;
+export type Caller = Pick<CallContext, "client" | "sequence"> & Partial<Pick<CallContext, "memory">>;
 
 export interface AppliedCall extends Caller {
   readonly body: Uint8Array;
@@ -56,6 +56,8 @@ export class Partition {
   /** Whom mode `sync` waits for, once somebody has said so. */
   #ranks: readonly number[] | undefined;
   #frozen: Promise<unknown> | undefined;
+  /** Clients with changes that wait while the state is frozen. */
+  readonly #behind = new Set<bigint>();
   #pulls = 0;
   #pushes = 0;
   #refused = 0;
@@ -72,8 +74,7 @@ export class Partition {
     this.#bytesIn += body.byteLength;
     switch (method) {
       case "pull":
-        this.#pulls++;
-        return this.#counted(this.state.pull(decodePull(body), body, this.#frozen !== undefined));
+        return this.#pull(body, caller);
       case "changes":
         return this.#counted(changesReply(this.state, decodeChanges(body)));
       case "dense":
@@ -121,7 +122,12 @@ export class Partition {
   async frozen<T>(work: () => Promise<T>): Promise<T> {
     while (this.#frozen !== undefined) await this.#frozen;
     const running = work();
-    this.#frozen = running.catch(() => {}).then(() => (this.#frozen = undefined));
+    this.#frozen = running
+      .catch(() => {})
+      .then(() => {
+        this.#behind.clear();
+        this.#frozen = undefined;
+      });
     return running;
   }
 
@@ -150,6 +156,8 @@ export class Partition {
         method,
         {
           once: methods[method].once,
+          // All that is kept of a body is copied before its call is answered.
+          borrows: true,
           handle: (body: Uint8Array, context: CallContext) => this.call(method, body, context),
         },
       ]),
@@ -172,8 +180,18 @@ export class Partition {
     this.state.dispose();
   }
 
+  /** A client sees what it has pushed before, though the push may still wait. */
+  #pull(body: Uint8Array, caller: Caller): Reply | Promise<Reply> {
+    if (this.#behind.has(caller.client)) return this.#frozen!.then(() => this.#pull(body, caller));
+    this.#pulls++;
+    return this.#counted(this.state.pull(decodePull(body), body, this.#pullOptions(caller)));
+  }
+
   #change(method: PsMethod, body: Uint8Array, caller: Caller): Reply | Promise<Reply> {
-    if (this.#frozen !== undefined) return this.#frozen.then(() => this.#change(method, body, caller));
+    if (this.#frozen !== undefined) {
+      this.#behind.add(caller.client);
+      return this.#frozen.then(() => this.#change(method, body, caller));
+    }
     try {
       if (method === "save") return this.#save(decodeRequest("save", body));
       if (method === "load") return this.#load(decodeRequest("load", body).folder);
@@ -202,7 +220,7 @@ export class Partition {
     const answer = (): Reply => {
       if (pull === undefined) return stepsReply(this.state);
       this.#pulls++;
-      return this.#counted(this.state.pull(pull.view, pull.body, this.#frozen !== undefined));
+      return this.#counted(this.state.pull(pull.view, pull.body, this.#pullOptions(caller)));
     };
     if (this.#sync !== undefined) return this.#pushTogether(entry, caller, method).then(answer);
     this.state.push(entry);
@@ -257,6 +275,10 @@ export class Partition {
     if (this.log === undefined) return reply;
     this.log.append(record);
     return this.log.committed().then(() => reply);
+  }
+
+  #pullOptions(caller: Caller): PullOptions {
+    return { frozen: this.#frozen !== undefined, memory: caller.memory && ((bytes) => caller.memory!(bytes)) };
   }
 
   #counted(reply: Reply): Reply {

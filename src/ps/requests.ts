@@ -43,7 +43,8 @@ export type PsMethod = keyof typeof methods;
 
 /** Calls a partition: over the network or in the same process. */
 export interface PartitionClient {
-  call(method: PsMethod, parts: readonly Uint8Array[]): Promise<Uint8Array>;
+  /** @param into where the reply may be written if it fits; the promise then gives its part of it */
+  call(method: PsMethod, parts: readonly Uint8Array[], into?: Uint8Array): Promise<Uint8Array>;
 }
 
 /**

@@ -19,6 +19,13 @@ const MAX_REPLY_BYTES = 2 ** 28 - 1024;
 /** A push is refused when, beside its rows, less than this is free: indexes grow, too. */
 const LEAST_FREE_BYTES = 1 << 24;
 
+export interface PullOptions {
+  /** The state must stay as it is. */
+  readonly frozen?: boolean;
+  /** Gives memory for the reply. */
+  readonly memory?: ((bytes: number) => Uint8Array) | undefined;
+}
+
 /** A push and who made it. */
 export interface PushEntry {
   readonly view: PushView;
@@ -145,11 +152,15 @@ export class PartitionState {
   }
 
   /** The reply to a pull: the count of steps, then the values of each section. */
-  pull({ sections, ...view }: PullView, body: Uint8Array, frozen = false): Uint8Array[] {
+  pull(
+    { sections, ...view }: PullView,
+    body: Uint8Array,
+    { frozen = false, memory = (size: number) => new Uint8Array(size) }: PullOptions = {},
+  ): Uint8Array[] {
     const { sizes, bytes } = this.checkPull({ sections, ...view });
     const readOnly = view.readOnly || frozen;
-    const reply = new Uint8Array(bytes);
-    new DataView(reply.buffer).setBigUint64(0, BigInt(this.steps), true);
+    const reply = memory(bytes);
+    new DataView(reply.buffer, reply.byteOffset).setBigUint64(0, BigInt(this.steps), true);
     let at = 8;
     this.#inScratch(body, (base) => {
       for (const [i, section] of sections.entries()) {
@@ -166,7 +177,9 @@ export class PartitionState {
           this.converter.fromF32(section.wire, values, n, out);
         }
         reply.set(this.heap.u8(out, size), at);
-        at += Math.ceil(size / 8) * 8;
+        const padded = at + Math.ceil(size / 8) * 8;
+        reply.fill(0, at + size, padded);
+        at = padded;
         this.scratch.release(mark);
       }
     });

@@ -50,6 +50,7 @@ export type DenseWanted = "none" | "moved" | "all";
 export class Exchange {
   readonly #options: ExchangeOptions;
   readonly #counters: Float64Array;
+  readonly #memory = new ReplyMemory();
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -101,6 +102,11 @@ export class Exchange {
         }
         const push = encodePush({ definition, worker, step, samples, batches, sections });
         this.#count("pushedBytes", bytesOf(push));
+        if (!always) {
+          // Two calls: the reply of one that is applied once is copied and kept. They begin in this order.
+          await Promise.all([client.call("push", push), this.#pull(client, request, preparer)]);
+          return;
+        }
         const pull = encodePull(request);
         this.#count("pulledBytes", bytesOf(pull));
         const reply = await client.call("pushPull", [...push, ...pull]);
@@ -117,7 +123,9 @@ export class Exchange {
   async #pull(client: PartitionClient, request: Request, preparer: Preparer | undefined): Promise<void> {
     const parts = encodePull(request);
     this.#count("pulledBytes", bytesOf(parts));
-    this.#take(request, preparer, await client.call("pull", parts));
+    const into = this.#memory.take(pullReplyOffsets(request.sections).bytes);
+    this.#take(request, preparer, await client.call("pull", parts, into));
+    this.#memory.give(into);
   }
 
   #request(
@@ -164,5 +172,23 @@ interface Request extends Pull {
   readonly tables: readonly PulledTable[];
   readonly pieces: readonly DensePiece[];
 }
+
+/** Memory for replies, used again: fresh memory costs the system more than all the rest of receiving a large reply. */
+class ReplyMemory {
+  readonly #free: Uint8Array[] = [];
+
+  take(bytes: number): Uint8Array {
+    const found = this.#free.findIndex(({ byteLength }) => byteLength >= bytes);
+    return found < 0 ? new Uint8Array(2 ** Math.ceil(Math.log2(bytes))) : this.#free.splice(found, 1)[0]!;
+  }
+
+  give(memory: Uint8Array): void {
+    this.#free.push(memory);
+    this.#free.sort((a, b) => a.byteLength - b.byteLength);
+    if (this.#free.length > MAX_FREE) this.#free.shift();
+  }
+}
+
+const MAX_FREE = 32;
 
 const bytesOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, { byteLength }) => sum + byteLength, 0);

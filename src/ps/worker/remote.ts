@@ -25,7 +25,7 @@ export class RemotePartitions {
   private constructor(rpc: readonly RpcClient[], deadlineMs: number) {
     this.#rpc = rpc;
     this.clients = rpc.map((client) => ({
-      call: (method, parts) => client.call(method, parts, { deadlineMs, retries: RETRIES }),
+      call: (method, parts, into) => client.call(method, parts, { deadlineMs, retries: RETRIES, into }),
     }));
   }
 
