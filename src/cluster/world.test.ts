@@ -39,9 +39,11 @@ describe("the world of a process", () => {
 
   it("that flotilla launch started is told by its variables", () => {
     const more = { FLOTILLA_ATTEMPT: "2", FLOTILLA_THREADS: "8", FLOTILLA_KEYS: "/k", FLOTILLA_HOST: "b" };
-    expect(worldFromEnvironment({ ...launched, ...more, FLOTILLA_FOLDER: "/f" })).toEqual({
+    expect(
+      worldFromEnvironment({ ...launched, ...more, FLOTILLA_FOLDER: "/f", FLOTILLA_TRUSTED_NETWORK: "1" }),
+    ).toEqual({
       ...{ job: "ctr", role: "worker", rank: 1, workers: 4, servers: 2, coordinator: "tcp://127.0.0.1:7000" },
-      ...{ attempt: 2, threads: 8, keys: "/k", host: "b", folder: "/f" },
+      ...{ attempt: 2, threads: 8, keys: "/k", host: "b", folder: "/f", trustedNetwork: true },
     });
   });
 

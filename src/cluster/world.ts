@@ -29,6 +29,8 @@ export interface World {
   readonly host?: string;
   /** A private folder of this machine for sockets. */
   readonly folder?: string;
+  /** Nobody else reaches the network of the job: collectives between machines need no encryption. */
+  readonly trustedNetwork?: true;
 }
 
 /**
@@ -69,6 +71,7 @@ export function environmentOf(world: World): Record<string, string> {
     FLOTILLA_THREADS: world.threads,
     FLOTILLA_HOST: host,
     FLOTILLA_FOLDER: folder,
+    FLOTILLA_TRUSTED_NETWORK: world.trustedNetwork === true ? 1 : undefined,
   };
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   return Object.fromEntries(given.map(([name, value]) => [name, String(value)]));
@@ -98,6 +101,7 @@ export function worldOfTask(
     ...threads(env),
     ...(host !== undefined && { host }),
     ...(task.size > 1 && { folder: local }),
+    ...trust(env),
   };
 }
 
@@ -126,7 +130,12 @@ function launched(env: Environment): World {
     ...threads(env),
     ...(present(env, "FLOTILLA_HOST") && { host: env.FLOTILLA_HOST! }),
     ...(present(env, "FLOTILLA_FOLDER") && { folder: env.FLOTILLA_FOLDER! }),
+    ...trust(env),
   };
+}
+
+function trust(env: Environment): { trustedNetwork?: true } {
+  return optionalNumber(env, "FLOTILLA_TRUSTED_NETWORK", 0, 1) === 1 ? { trustedNetwork: true } : {};
 }
 
 function jobName(env: Environment): string {

@@ -8,11 +8,16 @@ const PLACES = 256;
 const TEXT_BYTES = 1024;
 const WORDS = W.calls + PLACES + TEXT_BYTES / 4;
 const TEXT = W.calls + PLACES;
+/** Behind the words: when each call began and ended, two float64 a place. */
+const TIMES = 4 * WORDS;
 const State = { running: 0, failed: 1, closed: 2 } as const;
 /** The call that ends the thread. */
 const END = -1;
 
 const kinds = [Error, PeerError, StallError, MismatchError] as const;
+
+/** Threads count their own time from when they began; this one is the same in all of them. */
+const clock = (): number => performance.timeOrigin + performance.now();
 
 /** A call that was started. */
 export type Ticket = number;
@@ -21,6 +26,7 @@ export class CallQueue {
   readonly address: number;
   readonly #words: Int32Array;
   readonly #text: Uint8Array;
+  readonly #times: Float64Array;
   readonly #lock: Lock;
 
   /** A queue that `create` made, in any thread. */
@@ -28,11 +34,12 @@ export class CallQueue {
     this.address = address;
     this.#words = heap.i32(address, WORDS);
     this.#text = heap.u8(address + 4 * TEXT, TEXT_BYTES);
+    this.#times = heap.f64(address + TIMES, 2 * PLACES);
     this.#lock = new Lock(this.#words, W.lock);
   }
 
   static create(heap: Heap): CallQueue {
-    return new CallQueue(heap, heap.alloc(4 * WORDS));
+    return new CallQueue(heap, heap.alloc(TIMES + 16 * PLACES));
   }
 
   /**
@@ -73,6 +80,15 @@ export class CallQueue {
     }
   }
 
+  /** When the communication thread began a call that is done, in milliseconds since 1970; known of the last 256 calls. */
+  beganAt(ticket: Ticket): number {
+    return this.#times[2 * ((ticket - 1) & (PLACES - 1))]!;
+  }
+
+  endedAt(ticket: Ticket): number {
+    return this.#times[2 * ((ticket - 1) & (PLACES - 1)) + 1]!;
+  }
+
   /** As `wait`, without blocking. */
   async done(ticket: Ticket): Promise<void> {
     for (;;) {
@@ -88,11 +104,13 @@ export class CallQueue {
     const finished = Atomics.load(this.#words, W.finished);
     while (Atomics.load(this.#words, W.started) === finished) Atomics.wait(this.#words, W.started, finished);
     const call = this.#words[W.calls + (finished & (PLACES - 1))]!;
+    this.#times[2 * (finished & (PLACES - 1))] = clock();
     return call === END ? undefined : call;
   }
 
   /** For the communication thread: the call that it took is done. */
   finish(): void {
+    this.#times[2 * (Atomics.load(this.#words, W.finished) & (PLACES - 1)) + 1] = clock();
     Atomics.add(this.#words, W.finished, 1);
     Atomics.notify(this.#words, W.finished);
   }

@@ -122,6 +122,13 @@ export function scheduleOf(call: DecidedCall, place: { rank: number; size: numbe
   }
 }
 
+/** Bytes that a rank sends, notes aside. */
+export function sentBytes(call: DecidedCall, { rank, size }: { rank: number; size: number }): number {
+  const { steps } = scheduleOf(call, { rank, size }, Number.MAX_SAFE_INTEGER);
+  const elements = steps.reduce((sum, { sends }) => sends.reduce((more, { count }) => more + count, sum), 0);
+  return elements * (call.wire === "f32" ? elementBytes[call.dtype] : 2);
+}
+
 function allReduceSchedule(algorithm: AllReduceAlgorithm, request: Parameters<typeof torus>[0]): Schedule {
   switch (algorithm) {
     case "ring":

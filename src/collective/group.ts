@@ -2,7 +2,7 @@
 // order in which each rank starts them; ranks that start different ones are told which.
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { type Heap, moduleUrl } from "../memory/index.ts";
-import type { CallOptions } from "./call.ts";
+import { type CallOptions, type DecidedCall, sentBytes } from "./call.ts";
 import { CallQueue, type Ticket } from "./call-queue.ts";
 import type { Links } from "./cost-model.ts";
 import { type Decider, decideCall } from "./decide.ts";
@@ -30,6 +30,8 @@ type Details = Omit<CallOptions, "collective" | "address" | "count" | "output">;
 /** A call that is ready to be started again and again, by any thread that has the queue. */
 export interface PreparedCollective {
   readonly id: number;
+  /** What this rank sends, or in shared memory what others read of it. */
+  readonly bytes: number;
   start(): Ticket;
 }
 
@@ -101,9 +103,10 @@ export class Group {
 
   /** Checks a call and makes it ready. All ranks start the same calls in the same order. @throws RangeError */
   prepare(options: CallOptions): PreparedCollective {
-    const id = this.#announce(options, false);
+    const { id, call } = this.#announce(options, false);
     return {
       id,
+      bytes: sentBytes(call, this),
       start: () => {
         this.#throwIfClosed();
         return this.queue.start(id);
@@ -168,16 +171,16 @@ export class Group {
     this.#heap.free(this.queue.address);
   }
 
-  #announce(options: CallOptions, once: boolean): number {
+  #announce(options: CallOptions, once: boolean): { readonly id: number; readonly call: DecidedCall } {
     this.#throwIfClosed();
     const call = decideCall(options, this.#decider);
     const id = this.#ids++;
     this.#calls.postMessage({ id, call, once } satisfies AnnouncedCall);
-    return id;
+    return { id, call };
   }
 
   #start(options: CallOptions): Ticket {
-    return this.queue.start(this.#announce(options, true));
+    return this.queue.start(this.#announce(options, true).id);
   }
 
   #throwIfClosed(): void {

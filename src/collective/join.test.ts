@@ -69,6 +69,11 @@ test("on several machines, encrypted", async () => {
   expect(await sums(worlds, 0)).toEqual([3, 3]);
 });
 
+test("on several machines of a trusted network, without certificates", async () => {
+  const worlds = [0, 1].map((rank) => worldOf(rank, 2, { host: "127.0.0.1", trustedNetwork: true }));
+  expect(await sums(worlds, 0)).toEqual([3, 3]);
+});
+
 test("several machines without keys are refused", async () => {
   const world = worldOf(0, 2, { host: "localhost" });
   const heap = Heap.create({ maxBytes: 2 ** 24 });

@@ -1,13 +1,14 @@
 // A group of all workers of a job: they tell each other by the coordinator where they are, and take the transport that
-// their machines allow: memory on one machine, TLS between several.
+// their machines allow: memory on one machine, TLS between several, plain tcp where the network is trusted.
+import { lookup } from "node:dns/promises";
 import type { Membership, World } from "../cluster/index.ts";
 import { listenAddress, reachableAddress } from "../cluster/index.ts";
 import type { Heap } from "../memory/index.ts";
-import { formatAddress, parseAddress } from "../net/index.ts";
+import { type Address, formatAddress, parseAddress } from "../net/index.ts";
 import { type Links, typicalLinks } from "./cost-model.ts";
 import { Group } from "./group.ts";
 import type { TransportSpec } from "./open-transport.ts";
-import { type Listening, listenOn } from "./sockets/address.ts";
+import { type Listening, listenOn, rankAddress } from "./sockets/address.ts";
 import { libc } from "./sockets/libc.ts";
 
 export interface JoinGroupOptions {
@@ -58,13 +59,23 @@ export async function joinGroup(
   const transport: TransportSpec =
     listening.fd < 0
       ? { kind: "tls", keys: keys!, ...common }
-      : { kind: "shared", listener: listening.fd, bufferBytes, ...common };
+      : isPlain(world)
+        ? { kind: "tcp", listener: listening.fd, trusted: true, ...common }
+        : { kind: "shared", listener: listening.fd, bufferBytes, ...common };
   const links = linksOf(transport.kind, cards);
   return await Group.open({ rank, size, heap, transport, links, ...(stallMs === undefined ? {} : { stallMs }) });
 }
 
+/** Whether ranks on other machines are reached without encryption. */
+const isPlain = ({ host, trustedNetwork }: World): boolean => host !== undefined && trustedNetwork === true;
+
 /** Listens, or chooses where the relay will. */
 async function place(world: World, name: string): Promise<{ listening: Listening; reached: string }> {
+  if (isPlain(world)) {
+    const { address: host, family } = await lookup(world.host!);
+    const listening = listenOn(`tcp://${family === 6 ? "[::]" : "0.0.0.0"}:0`, true);
+    return { listening, reached: formatAddress({ ...rankAddress(listening.address, true), host } as Address) };
+  }
   const wanted = listenAddress(world, name);
   const parsed = parseAddress(wanted);
   if (parsed.protocol !== "tls") {

@@ -36,6 +36,8 @@ export interface Executable {
   run(): void;
   /** Runs the plan once and adds each instruction's time to the profile. */
   runProfiled(): void;
+  /** Runs the plan once and calls `mark` before each instruction, with its number. */
+  runMarked(mark: (instruction: number) => void): void;
   /** The times of all profiled runs. */
   profile(): Profile;
   /** Frees what binding took beside the arena. The executable may not be run any more. */
@@ -77,6 +79,13 @@ export function bindPlan(
         totals[i]! += now - before;
         least[i] = Math.min(least[i]!, now - before);
         before = now;
+      }
+    },
+
+    runMarked(mark): void {
+      for (let i = 0; i < groups.length; i++) {
+        mark(i);
+        for (const call of groups[i]!) call();
       }
     },
 

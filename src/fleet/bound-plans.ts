@@ -46,7 +46,7 @@ export function bindPlan({
       tables: attached,
       ...(checkFinite ? { checkFinite } : {}),
       ...(exchange === undefined ? {} : { exchange }),
-      ...(communication === undefined ? {} : { communication: attachCommunication(heap, communication) }),
+      ...(communication === undefined ? {} : { communication: attachCommunication(heap, communication, thread === 0) }),
     }),
   });
 }

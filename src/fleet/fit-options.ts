@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Dataset } from "../data/index.ts";
 import type { MetricsRecord } from "../report/index.ts";
+import type { CommunicationSummary } from "./collective/summary.ts";
 import { RunFolder } from "./run-folder.ts";
 import type { Metrics } from "./tasks.ts";
 import type { Weights } from "./weights.ts";
@@ -45,6 +46,11 @@ export interface FitOptions {
   readonly split?: boolean;
   /** Draw a progress line on standard error; default true. */
   readonly progress?: boolean;
+  /**
+   * Mode `collective`: write a Chrome trace of the first steps of all ranks to `trace.json` in the run's folder of rank 0;
+   * Perfetto (https://ui.perfetto.dev) shows it.
+   */
+  readonly trace?: boolean;
   /** Measure every instruction and print where the time goes. */
   readonly profile?: boolean;
 }
@@ -60,6 +66,8 @@ export interface FitResult {
   readonly evaluation?: Metrics;
   /** Lines that were skipped, with `onBadLine: "skip"`, and the first messages. */
   readonly badLines: { readonly count: number; readonly first: readonly string[] };
+  /** Of several ranks in mode `collective`. */
+  readonly communication?: CommunicationSummary;
   /** With `profile`: a table a thread. */
   readonly profiles?: readonly string[];
 }
@@ -87,6 +95,7 @@ const optionsSchema = z.strictObject({
   onRecord: action.optional(),
   split: z.boolean().optional(),
   progress: z.boolean().optional(),
+  trace: z.boolean().optional(),
   profile: z.boolean().optional(),
 } satisfies Record<keyof FitOptions, unknown>);
 

@@ -1,9 +1,12 @@
 // The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
 // statistics now and then, and has them pause for evaluations, checkpoints and the end.
+import { join } from "node:path";
 import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
 import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
 import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
+import type { CollectiveSession } from "./collective/session.ts";
+import { type CommunicationSummary, communicationOf, describeCommunication } from "./collective/summary.ts";
 import { Control, Wish } from "./control.ts";
 import { partsOf } from "./data-parts.ts";
 import { judge } from "./early-stop.ts";
@@ -50,6 +53,8 @@ class FitLoop {
   #evaluation: Metrics | undefined;
   #badLines: FitResult["badLines"] = { count: 0, first: [] };
   #profiles: readonly string[] = [];
+  /** Names of the parts of the model in a trace. */
+  #groups: readonly string[] = [];
   #evaluatedAt: number;
   /** Where the last record of training ended. */
   #recorded: { readonly samples: number; readonly seconds: number };
@@ -78,13 +83,20 @@ class FitLoop {
   }
 
   async run(): Promise<FitResult> {
-    const { epochs = 1, profile = false } = this.#options;
+    const { epochs = 1, profile = false, trace = false, run } = this.#options;
     const trainer = this.#trainer;
     let stopped: FitResult["stopped"] = "finished";
     for (const note of this.#session.notes) this.#line?.log(note);
-    await this.#session.collective?.share();
+    const { collective } = this.#session;
+    if (trace && collective === undefined) throw new Error('fit: trace is for strategy mode "collective"');
+    if (trace && this.#job.rank === 0 && run === undefined) throw new Error("fit: trace needs a run folder: run");
+    await collective?.share();
+    collective?.timeline.begin(trace);
     while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
+    const communication = collective && this.#communication(collective);
+    if (communication !== undefined) this.#say(describeCommunication(communication));
     this.#line?.finish();
+    if (trace) await collective!.writeTrace(run && join(run.path, "trace.json"), this.#groups);
     const { state } = trainer;
     const seconds = state.seconds - this.#start.seconds;
     const samples = state.samples - this.#start.samples;
@@ -97,8 +109,14 @@ class FitLoop {
       stopped,
       badLines: this.#badLines,
       ...(this.#evaluation === undefined ? {} : { evaluation: this.#evaluation }),
+      ...(communication === undefined ? {} : { communication }),
       ...(profile ? { profiles: this.#profiles } : {}),
     };
+  }
+
+  #communication({ timeline, denseBytes }: CollectiveSession): CommunicationSummary | undefined {
+    const steps = this.#trainer.state.step - this.#start.step;
+    return communicationOf(timeline.totals, steps * denseBytes);
   }
 
   async #epoch(): Promise<FitResult["stopped"]> {
@@ -227,11 +245,11 @@ class FitLoop {
   }
 
   async #runThreads(pipeline: Pipeline): Promise<void> {
-    const { profile = false } = this.#options;
+    const { profile = false, trace = false } = this.#options;
     const session = this.#session;
     const { keys, layout, updates } = session;
     await session.overBatches("train", pipeline, async (source, sink) => {
-      const replies = await this.#job.pool.all<{ profile?: string }>(
+      const replies = await this.#job.pool.all<{ profile?: string; groups?: readonly string[] }>(
         (thread) => ({
           ...updates[thread]!,
           control: this.#control.address,
@@ -243,6 +261,7 @@ class FitLoop {
           columns: session.columns("train"),
           stats: this.#stats.handle,
           profile,
+          trace,
         }),
         undefined,
         () => {
@@ -250,6 +269,7 @@ class FitLoop {
           this.#control.stop();
         },
       );
+      this.#groups = replies[0]?.groups ?? this.#groups;
       if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
     });
   }
@@ -345,6 +365,11 @@ class FitLoop {
     if (stop === undefined) return false;
     this.#event(stop);
     return true;
+  }
+
+  /** As `#event`, of the first of several ranks, which all have much the same to say. */
+  #say(message: string): void {
+    if (this.#job.rank === 0) this.#event(message);
   }
 
   #event(message: string): void {

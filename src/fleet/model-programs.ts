@@ -2,10 +2,10 @@
 // step, the programs that apply gradients; all over one placement of parameters.
 import type { BatchLayout } from "../data/index.ts";
 import { type Plan, type Prepared, type Provider, prepare, scratchBytes } from "../engine/index.ts";
+import type { UpdateRule } from "../kernels/index.ts";
 import type { AddressType } from "../memory/index.ts";
 import type { Model } from "../models/index.ts";
 import {
-  byReadiness,
   type ExternalLookup,
   externalLookups,
   mixedPrecision,
@@ -25,7 +25,6 @@ import {
   type Program,
   placeUpdates,
   plan,
-  planBuckets,
   print,
   type TableSpec,
   trace,
@@ -33,6 +32,8 @@ import {
 } from "../program/index.ts";
 import { withOldWeights } from "../ps/worker/index.ts";
 import { layoutOf, type TableLayout } from "../table/index.ts";
+import { bucketsOf, compressedIn } from "./collective/bucket-choice.ts";
+import { compressedRule } from "./collective/dgc-rule.ts";
 import { exchangePhases } from "./collective/phases.ts";
 import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
 import { isLocal, type Strategy, threadMode } from "./strategy.ts";
@@ -123,8 +124,11 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
       { ...spec, fields: spec.fields.map((field) => ({ ...field, slots: ruleOf.field(field.name).slots })) },
     ]),
   );
+  const sparse = compressedIn(forward, strategy, ranks);
+  const ruleFor = (name: string): UpdateRule =>
+    sparse(name) ? compressedRule(ruleOf.parameter(name), strategy.dgc!.rampupBegin) : ruleOf.parameter(name);
   const rules: UpdateRules = {
-    parameter: (name, { trainable }) => (trainable ? ruleOf.parameter(name) : undefined),
+    parameter: (name, { trainable }) => (trainable ? ruleFor(name) : undefined),
     field: (_, field) => ruleOf.field(field),
     clip,
     average: ema,
@@ -144,10 +148,10 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
 
   const differentiated = differentiate({ ...forward, tables }, { loss: "loss" });
   const remote = served && strategy.mode !== "geo";
-  const buckets = strategy.mode === "collective" ? bucketsOf(differentiated, rules, strategy) : undefined;
+  const buckets = strategy.mode === "collective" ? bucketsOf(differentiated, rules, strategy, sparse) : undefined;
   const apart = isLocal(strategy);
   // With several threads, or gathered gradients, there is nothing to exchange before the step is over.
-  const inStep = threads === 1 && gradientMerge === 1 && !apart;
+  const inStep = threads === 1 && gradientMerge === 1 && !apart && strategy.overlap !== false;
   const deferred =
     strategy.mode === "sync" || buckets !== undefined || gradientMerge > 1 || remote
       ? deferUpdates(differentiated, rules, {
@@ -223,18 +227,6 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
           },
         }),
   };
-}
-
-/** The gradients of what optimizers move, in the order in which they are ready. */
-function bucketsOf({ program, gradients }: Differentiated, rules: UpdateRules, strategy: Strategy): Bucket[] {
-  const names = byReadiness(program, gradients).filter(
-    (name) => rules.parameter(name, program.parameters[name]!) !== undefined,
-  );
-  const shapeOf = (name: string): readonly number[] => program.values[program.parameters[name]!.value]!.shape;
-  return planBuckets(
-    names.map((parameter) => ({ parameter, shape: shapeOf(parameter) })),
-    strategy,
-  );
 }
 
 /** @param plans of which one fills the buckets */

@@ -91,6 +91,8 @@ export interface TrainRequest extends BatchWork, UpdateWork {
   readonly stats: WindowStatsHandle;
   /** Present where gradients go to a parameter server. */
   readonly sink?: SinkWork | undefined;
+  /** Note in the timeline when each part of the model is at work; the reply carries their names. */
+  readonly trace?: boolean;
   /** Measure each instruction; the reply carries the table. */
   readonly profile?: boolean;
 }

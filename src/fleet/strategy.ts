@@ -44,6 +44,8 @@ const strategySchema = z.strictObject({
   fuseBytes: z.int().min(4).optional(),
   /** Mode `collective`: the most bytes of the last bucket, whose way nothing hides; default 1 MB. */
   lastBucketBytes: z.int().min(0).optional(),
+  /** Mode `collective`: buckets travel while the backward pass goes on; default true. */
+  overlap: z.boolean().optional(),
   /** Mode `collective`: how gradients are summed (docs/collectives.md); default the fastest by the cost model. */
   algorithm: z.enum(["auto", ...allReduceAlgorithms]).optional(),
   /** Of `algorithm` "hierarchical" and "torus": ranks of a group, or of a row. */
@@ -63,6 +65,24 @@ const strategySchema = z.strictObject({
    */
   adaptiveLocalSGD: z
     .strictObject({ initSteps: z.int().min(1).max(16).default(1), begin: z.int().min(0).default(0) })
+    .optional(),
+  /**
+   * Mode `collective`, SGD and momentum only: of long gradients ranks send the largest numbers, and keep the rest until it has
+   * grown (deep gradient compression, arXiv 1712.01887). One thread a rank.
+   */
+  dgc: z
+    .strictObject({
+      /** Steps before the first that compresses. */
+      rampupBegin: z.int().min(0).default(0),
+      /** Steps over which the stages of `sparsity` follow each other. */
+      rampupSteps: z.int().min(1).default(1000),
+      /** Which share of the numbers stays behind. */
+      sparsity: z.array(z.number().min(0).lt(1)).min(1).max(16).default([0.75, 0.9375, 0.984375, 0.996, 0.999]),
+      /** Bounds the gradient of each parameter before it is gathered: its norm is at most this · ranks^−½ on each rank. */
+      clipNorm: z.number().positive().optional(),
+      /** Gradients of fewer numbers go whole. */
+      minElements: z.int().min(1).default(16384),
+    })
     .optional(),
   /**
    * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;
@@ -130,12 +150,14 @@ const strategySchema = z.strictObject({
 const COLLECTIVE_ONLY = [
   "fuseBytes",
   "lastBucketBytes",
+  "overlap",
   "algorithm",
   "groupSize",
   "streams",
   "localSGD",
   "adaptiveLocalSGD",
   "syncBatchNorm",
+  "dgc",
 ] as const;
 const ASYNC_ONLY = ["prefetch", "sendQueueSize", "maxMergeGrads", "sendWaitTimes"] as const;
 
@@ -188,6 +210,7 @@ export function expectCollective(
   optimizers: Readonly<Record<string, { readonly name: string }>>,
 ): void {
   const { localSGD, adaptiveLocalSGD, syncBatchNorm, ema, gradientMerge = 1, amp } = strategy;
+  expectCompressible(strategy, optimizers);
   if (!isLocal(strategy)) return;
   const name = localSGD === undefined ? "adaptiveLocalSGD" : "localSGD";
   const fail = (what: string): never => {
@@ -204,6 +227,29 @@ export function expectCollective(
   if (gradientMerge > 1)
     fail(`does not combine with gradientMerge: ${gradientMerge}; take more steps between two means`);
   if (amp === "fp16") fail('does not combine with amp: "fp16", whose loss scales would differ; take amp: "bf16"');
+}
+
+/** What does not go together with deep gradient compression. @throws Error that names both */
+function expectCompressible(strategy: Strategy, optimizers: Readonly<Record<string, { readonly name: string }>>): void {
+  const { dgc, clip, gradientMerge = 1, amp } = strategy;
+  if (dgc === undefined) return;
+  const fail = (what: string): never => {
+    throw new Error(`strategy: dgc ${what}`);
+  };
+  const other = Object.values(optimizers).find((optimizer) => !apartOptimizers.includes(optimizer.name));
+  if (other !== undefined)
+    fail(
+      `keeps momentum before gradients are sent, so it serves SGD and momentum only; the optimizer is ${other.name}`,
+    );
+  if (isLocal(strategy)) fail("does not combine with LocalSGD, which sends weights, not gradients; take one");
+  if (gradientMerge > 1)
+    fail(`does not combine with gradientMerge: ${gradientMerge}; what is not sent is gathered anyway`);
+  if (clip !== undefined)
+    fail(
+      `does not combine with clip: ${JSON.stringify(clip)}, which would bound what several steps have gathered; take dgc: { clipNorm }`,
+    );
+  if (amp === "fp16")
+    fail('does not combine with amp: "fp16", whose loss scale changes while gradients wait; take amp: "bf16"');
 }
 
 /** The mode of a job with parameter servers. */

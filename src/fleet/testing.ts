@@ -165,6 +165,44 @@ export interface PlainOptions {
   readonly strategy?: Pick<Strategy, "clip" | "ema">;
 }
 
+/** The training program of a model for batches of a dataset. */
+export function tracedFor(model: Model, { layout }: Dataset, rows: number): Program {
+  const width = (name: string): number => layout.columns.find((column) => column.name === name)?.width ?? 0;
+  const others = layout.columns.filter(({ dtype, name }) => dtype === "u64" && name !== "categorical");
+  const bags = Object.fromEntries(others.map((column) => [column.name, column.width]));
+  return traced(model, { rows, dense: width("dense"), categorical: width("categorical"), bags });
+}
+
+/** Start values of a program's parameters. */
+export function startOf({ parameters, values }: Program, seed: number): Record<string, Float64Array> {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, { value, init }]) => {
+      const { shape } = values[value]!;
+      const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+      const original = init.kind === "copy" ? init.of : name;
+      initialise(data, shape, parameters[original]!.init, original, seed);
+      return [name, Float64Array.from(data)];
+    }),
+  );
+}
+
+/** The columns of a batch of up to `batch` rows; the rest weighs nothing. */
+export function columnsFeed(
+  { layout }: Dataset,
+  rows: readonly Row[],
+  batch: number,
+): Record<string, Float64Array | BigUint64Array> {
+  const column = (name: string): Float64Array | BigUint64Array => {
+    const { width, dtype } = columnOf(layout, name);
+    // Decoders leave the weights to the reader.
+    const flat = rows.flatMap((row) => (name === "weight" ? [1] : (row[name]! as number[])));
+    const data = dtype === "u64" ? new BigUint64Array(batch * width) : new Float64Array(batch * width);
+    data.set(flat as never);
+    return data;
+  };
+  return Object.fromEntries(layout.columns.map(({ name }) => [name, column(name)] as const));
+}
+
 /** A trainer by definition: one thread, float64, every step the interpreter's. */
 export class PlainTrainer {
   readonly #program: Program;
@@ -179,14 +217,7 @@ export class PlainTrainer {
     this.#optimizers = optimizers;
     this.#batch = batch;
     this.#dataset = dataset;
-    const width = (name: string): number => dataset.layout.columns.find((column) => column.name === name)?.width ?? 0;
-    const others = dataset.layout.columns.filter(({ dtype, name }) => dtype === "u64" && name !== "categorical");
-    const forward = traced(model, {
-      rows: batch,
-      dense: width("dense"),
-      categorical: width("categorical"),
-      bags: Object.fromEntries(others.map((column) => [column.name, column.width])),
-    });
+    const forward = tracedFor(model, dataset, batch);
     const { clip, ema: average } = strategy;
     const rule = modelRules(optimizers, forward, clip);
     const tables = Object.entries(forward.tables).map(([name, spec]): [string, TableSpec] => [
@@ -200,15 +231,7 @@ export class PlainTrainer {
       clip,
       average,
     });
-    this.#parameters = Object.fromEntries(
-      Object.entries(this.#program.parameters).map(([name, { value, init }]) => {
-        const { shape } = this.#program.values[value]!;
-        const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-        const original = init.kind === "copy" ? init.of : name;
-        initialise(data, shape, this.#program.parameters[original]!.init, original, seed);
-        return [name, Float64Array.from(data)];
-      }),
-    );
+    this.#parameters = startOf(this.#program, seed);
     this.#tables = Object.fromEntries(
       tables.map(([name, spec]) => {
         const rules = Object.fromEntries(spec.fields.map((field) => [field.name, rule.field(field.name)]));
@@ -227,22 +250,13 @@ export class PlainTrainer {
   }
 
   #train(rows: readonly Row[]): number {
-    const column = (name: string): Float64Array | BigUint64Array => {
-      const { width, dtype } = columnOf(this.#dataset.layout, name);
-      // Decoders leave the weights to the reader.
-      const flat = rows.flatMap((row) => (name === "weight" ? [1] : (row[name]! as number[])));
-      const data = dtype === "u64" ? new BigUint64Array(this.#batch * width) : new Float64Array(this.#batch * width);
-      data.set(flat as never);
-      return data;
-    };
     const scalars = Object.keys(this.#program.inputs).flatMap((input) => {
       const [group, name] = input.replace("scalar:", "").split(".");
       const optimizer = name === undefined ? undefined : this.#optimizers[group!];
       return optimizer === undefined ? [] : [[input, [scalarAt(optimizer, input, this.#step)]] as const];
     });
-    const columns = this.#dataset.layout.columns.map(({ name }) => [name, column(name)] as const);
     const feed = {
-      ...Object.fromEntries(columns),
+      ...columnsFeed(this.#dataset, rows, this.#batch),
       ...Object.fromEntries(scalars),
       "scalar:lossScale": [1 / rows.length],
     };

@@ -19,8 +19,11 @@ import {
   thread,
   threads,
 } from "./bound-plans.ts";
+import { COMPRESSED } from "./collective/dgc-rule.ts";
 import { Tally } from "./collective/handle.ts";
 import { LocalRounds } from "./collective/local-rounds.ts";
+import { Timeline } from "./collective/timeline.ts";
+import { tracedRun, tracedUpdate } from "./collective/traced-run.ts";
 import { Control, Wish } from "./control.ts";
 import { GradientSink } from "./gradient-sink.ts";
 import { LOSS_SCALE_NUMBERS, LossScale } from "./loss-scale.ts";
@@ -31,6 +34,7 @@ import { LOSS_SCALE } from "./tasks.ts";
 const SCALED_LOSS = `scalar:${LOSS_SCALE}`;
 const RANK = "scalar:rank";
 const MERGED = `scalar:${MERGE_SCALE}`;
+const COMPRESSES = `scalar:${COMPRESSED}`;
 
 /** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
 function stepInputs(
@@ -49,10 +53,13 @@ function stepInputs(
   const batch = request.merge?.batch ?? request.exchange?.batch ?? 0;
   const { workers = 1, rank } = request;
   const rankCell = has(RANK) ? cell(RANK) : undefined;
+  const compressed = has(COMPRESSES) ? cell(COMPRESSES) : undefined;
+  const begin = request.exchange?.dgc?.schedule.rampupBegin ?? 0;
   const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
   return (step, weight) => {
     for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step * workers);
     if (rankCell !== undefined) rankCell[0] = rank;
+    if (compressed !== undefined) compressed[0] = step < begin ? 0 : 1;
     if (lossScale !== undefined) lossScale[0] = weight > 0 ? (scale?.scale ?? 1) / weight : 0;
     if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
     if (mergeScale !== undefined) mergeScale[0] = weight > 0 ? batch / weight : 0;
@@ -102,11 +109,17 @@ function updater(
   request: TrainRequest | FlushRequest,
   barrier: Barrier,
   scale: LossScale | undefined,
+  timeline?: Timeline,
 ): (step: number, weight: number) => void {
   const phases = request.updateKeys.map((key) => {
     const bound = planOf(key);
     const setInputs = stepInputs(bound, request, scale);
-    return { run: bound.executable.run, setInputs, learn: scaleLearner(bound, scale) };
+    const { run } = bound.executable;
+    return {
+      run: timeline === undefined ? run : tracedUpdate(run, timeline),
+      setInputs,
+      learn: scaleLearner(bound, scale),
+    };
   });
   return (step, weight) => {
     for (let i = 0; i < phases.length; i++) {
@@ -145,16 +158,21 @@ export function train(request: TrainRequest): unknown {
   const setInputs = stepInputs(bound, request, scale);
   const learn = scaleLearner(bound, scale);
   const { executable } = bound;
-  const run = request.profile === true ? executable.runProfiled : executable.run;
+  const timeline = request.exchange === undefined ? undefined : new Timeline(heap, request.exchange.timeline);
+  const seen = request.trace === true && thread === 0 ? timeline : undefined;
+  const traced = seen === undefined ? undefined : tracedRun(bound.prepared.plan, executable, seen);
+  const run = request.profile === true ? executable.runProfiled : (traced?.run ?? executable.run);
   const barrier = control.barrier();
-  const update = updater(request, barrier, scale);
+  const update = updater(request, barrier, scale, seen);
   const merge = mergeProgress(request);
   const exchange = request.exchange;
   const tally = exchange === undefined ? undefined : new Tally(heap, exchange);
   const rounds =
     request.local === undefined ? undefined : new LocalRounds(heap, request.local, planOf(request.local.key), bound);
+  const stepCell = exchange?.dgc === undefined ? undefined : heap.f64(exchange.dgc.step, 1);
   let steps = 0;
   const forward = (step: number, weight: number): void => {
+    if (stepCell !== undefined) stepCell[0] = step;
     setInputs(
       merge === undefined ? step : merge.seedStep(step),
       merge?.batch ?? (rounds === undefined ? exchange?.batch : undefined) ?? weight,
@@ -232,10 +250,7 @@ export function train(request: TrainRequest): unknown {
         if (tally !== undefined) {
           if (thread === 0) agree(control, tally);
           meet(barrier);
-          if (control.allRows === 0) {
-            if (thread === 0) tally.settle();
-            break;
-          }
+          if (control.allRows === 0) break;
           weight = control.allWeight;
         }
         if (keeps) {
@@ -263,7 +278,11 @@ export function train(request: TrainRequest): unknown {
     });
   }
   sink?.dispose();
-  return { steps, ...(request.profile === true ? { profile: formatProfile(executable.profile()) } : {}) };
+  return {
+    steps,
+    groups: traced?.groups,
+    ...(request.profile === true ? { profile: formatProfile(executable.profile()) } : {}),
+  };
 }
 
 /** Applies what was gathered for a group that is not full. */

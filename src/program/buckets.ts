@@ -14,6 +14,8 @@ export interface Bucket {
   /** Elements. */
   readonly length: number;
   readonly parts: readonly BucketPart[];
+  /** Its gradients travel as the largest of them alone (deep gradient compression). */
+  readonly compressed?: true;
 }
 
 export interface BucketOptions {
@@ -21,6 +23,8 @@ export interface BucketOptions {
   readonly fuseBytes?: number | undefined;
   /** The most bytes of the last bucket, whose sum nothing hides; default 1 MB. */
   readonly lastBucketBytes?: number | undefined;
+  /** Whether the buckets are compressed. */
+  readonly compressed?: boolean;
 }
 
 const FUSE_BYTES = 32 * 2 ** 20;
@@ -34,7 +38,7 @@ export const bucketOutput = (bucket: Pick<Bucket, "name">): string => `bucket:${
 /** @param gradients in the order in which they are ready */
 export function planBuckets(
   gradients: readonly { readonly parameter: string; readonly shape: Shape }[],
-  { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES }: BucketOptions = {},
+  { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES, compressed = false }: BucketOptions = {},
 ): Bucket[] {
   const bytesOf = (shape: Shape): number => 4 * alignElements(sizeOf(shape));
   let last = gradients.length - 1;
@@ -60,13 +64,14 @@ export function planBuckets(
       length += alignElements(sizeOf(shape));
       return { parameter, offset, shape };
     });
-    return { name: nameOf(index, parts), length, parts };
+    const name = `${compressed ? "compressed" : "bucket"} ${index}: ${contents(parts)}`;
+    return { name, length, parts, ...(compressed ? { compressed } : {}) };
   });
 }
 
-/** "bucket 2: layer/4/weight … layer/1/bias". */
-function nameOf(index: number, parts: readonly BucketPart[]): string {
+/** "layer/4/weight … layer/1/bias". */
+function contents(parts: readonly BucketPart[]): string {
   const short = (name: string): string => (name.length > NAME_LENGTH ? `…${name.slice(1 - NAME_LENGTH)}` : name);
   const [first, last] = [parts[0]!.parameter, parts.at(-1)!.parameter];
-  return `bucket ${index}: ${short(first)}${parts.length === 1 ? "" : ` … ${short(last)}`}`;
+  return `${short(first)}${parts.length === 1 ? "" : ` … ${short(last)}`}`;
 }

@@ -57,7 +57,7 @@ export interface DeferredUpdates {
   readonly squares?: (share: ApplyShare) => Program;
   /**
    * Of several ranks whose step does not fill the buckets. `sum` adds up what the replicas have of a share's parameters, in
-   * outputs `sum:NAME`; `fill` puts these, or what was gathered where there is one replica, into the buckets.
+   * outputs `sum:NAME`; `fill` puts these, or what the only replica has, into the buckets.
    */
   readonly sum?: (share: ApplyShare) => Program;
   readonly fill?: (shares: readonly ApplyShare[]) => Program;
@@ -217,12 +217,13 @@ function sumProgram({ differentiated, gathered }: GradientSource, { parameters, 
   return builder.build();
 }
 
-function fillProgram({ differentiated, exchange }: GradientSource, shares: readonly ApplyShare[]): Program {
+function fillProgram({ differentiated, gathered, exchange }: GradientSource, shares: readonly ApplyShare[]): Program {
   const builder = new ProgramBuilder();
   builder.scope = "exchange";
   const { program, gradients } = differentiated;
   const summed = (name: string): ValueId => {
-    if (shares.length === 1) return accumulators(builder, differentiated, name, 1)[0]!;
+    if (shares.length === 1 && gathered) return accumulators(builder, differentiated, name, 1)[0]!;
+    if (shares.length === 1) return builder.input(replicaInput(`grad:${name}`, 0), program.values[gradients[name]!]!);
     const owner = shares.findIndex(({ parameters }) => parameters.includes(name));
     return builder.input(replicaInput(sumOutput(name), owner), program.values[gradients[name]!]!);
   };

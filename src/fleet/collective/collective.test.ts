@@ -1,9 +1,12 @@
 // Mode `collective` beside one thread that trains on the union of the batches.
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model } from "../../models/index.ts";
 import { linear, mlp } from "../../nn/index.ts";
 import { adam, momentum, type Optimizer } from "../../optim/index.ts";
+import { RunFolder } from "../run-folder.ts";
 import type { StrategyOptions } from "../strategy.ts";
 import { clickFile, clicks, difference, learnt, type Numbers, PlainTrainer, temporaryFolder } from "../testing.ts";
 import { perceptron, shareOf, TestRanks } from "./testing.ts";
@@ -20,14 +23,28 @@ const wider: Model["forward"] = (batch, ctx) => {
   return linear(ctx, "output", hidden, 1);
 };
 
+const normalised: Model = {
+  name: "normalised",
+  config: {},
+  forward: (batch, ctx) => {
+    const options = { hidden: [24, 16], activation: "tanh", norm: "batch" } as const;
+    return linear(ctx, "output", mlp(ctx, "deep", batch.dense!, batch.weight!, options), 1);
+  },
+};
+
 const lasting = (numbers: Numbers): Numbers => new Map([...numbers].filter(([name]) => !name.includes("/merged#")));
 
 /** What ranks have learnt after two epochs: all the same bits. */
-async function trained(ranks: TestRanks, strategy: StrategyOptions, optimizer = quick): Promise<Numbers> {
+async function trained(
+  ranks: TestRanks,
+  strategy: StrategyOptions,
+  optimizer = quick,
+  model = perceptron,
+): Promise<Numbers> {
   const workers = ranks.jobs.length;
   const { threads } = ranks.jobs[0]!;
   const results = await ranks.all(async (job) => {
-    const trainer = job.trainer(perceptron, { strategy: { mode: "collective", ...strategy }, optimizer });
+    const trainer = job.trainer(model, { strategy: { mode: "collective", ...strategy }, optimizer });
     const place = { rank: job.rank, workers, threads, folder: folder.path };
     const data = shareOf(file, UNION / workers / threads, place);
     await trainer.fit(data, { epochs: 2, split: false, ...quiet });
@@ -40,15 +57,21 @@ async function trained(ranks: TestRanks, strategy: StrategyOptions, optimizer = 
 }
 
 interface PlainOptions {
+  readonly model?: Model;
   readonly rows?: number;
   readonly optimizer?: Optimizer;
   readonly clip?: { readonly globalNorm: number };
   readonly ema?: number;
 }
 
-async function plain({ rows = UNION, optimizer = quick, ...strategy }: PlainOptions = {}): Promise<Numbers> {
+async function plain({
+  model = perceptron,
+  rows = UNION,
+  optimizer = quick,
+  ...strategy
+}: PlainOptions = {}): Promise<Numbers> {
   const options = { optimizers: { default: optimizer }, batch: rows, strategy };
-  const trainer = new PlainTrainer(perceptron, clicks(file.path, rows, { order: "file" }), options);
+  const trainer = new PlainTrainer(model, clicks(file.path, rows, { order: "file" }), options);
   await trainer.epoch();
   await trainer.epoch();
   return trainer.numbers;
@@ -96,6 +119,13 @@ describe.each([2, 3])("%i ranks", (workers) => {
     expect(error).toBeGreaterThan(1e-5);
   });
 
+  test("normalise by the statistics of all ranks' rows with syncBatchNorm, each by its own without", async () => {
+    const expected = await plain({ model: normalised });
+    expectNear(await trained(ranks, { syncBatchNorm: true }, quick, normalised), expected);
+    const { error } = difference(await trained(ranks, {}, quick, normalised), expected);
+    expect(error).toBeGreaterThan(0.01);
+  });
+
   test("that are about to train different programs say what differs before the first step", async () => {
     const results = await ranks.settled(async (job) => {
       const model = job.rank === 0 ? perceptron : { ...perceptron, forward: wider };
@@ -116,3 +146,45 @@ test("two ranks of two threads", async () => {
   const clip = { clip: { globalNorm: 0.05 } };
   expectNear(await trained(ranks, clip), await plain(clip));
 });
+
+test("a trace shows the parts of the model, the buckets and the waits of all ranks", async () => {
+  await using ranks = await TestRanks.open(2, folder.path);
+  const run = await RunFolder.create(join(folder.path, "run"), { name: "run", startedAt: "" } as never);
+  const results = await ranks.all(async (job) => {
+    const strategy = { mode: "collective", fuseBytes: 1024, lastBucketBytes: 128 } as const;
+    const trainer = job.trainer(perceptron, { strategy, optimizer: quick });
+    const data = shareOf(file, UNION / 2, { rank: job.rank, workers: 2, folder: folder.path });
+    const { collective } = await trainer.session(data.layout);
+    const names = collective!.calls.map(({ name }) => name);
+    const result = await trainer.fit(data, { split: false, trace: true, ...(job.rank === 0 ? { run } : {}), ...quiet });
+    await trainer.close();
+    return { ...result, names };
+  });
+  const { traceEvents } = JSON.parse(readFileSync(join(run.path, "trace.json"), "utf8")) as { traceEvents: Span[] };
+  const spans = traceEvents.filter(({ ph }) => ph === "X");
+  for (const [rank, { names, steps, communication }] of results.entries()) {
+    const own = spans.filter(({ pid }) => pid === rank);
+    for (const name of names) {
+      expect(own.filter((span) => span.cat === "wire" && span.name === name).length).toBeGreaterThanOrEqual(steps);
+      expect(
+        own.filter((span) => span.cat === "wait" && span.name === `wait for ${name}`).length,
+      ).toBeGreaterThanOrEqual(steps);
+    }
+    expect(own.map(({ name }) => name)).toEqual(expect.arrayContaining(["deep/0", "backward/deep/0", "update"]));
+    for (const { ts, dur } of own) expect(ts >= 0 && dur >= 0).toBe(true);
+    const wire = own.filter(({ cat }) => cat === "wire").reduce((sum, { dur }) => sum + dur, 0);
+    expect(communication!.seconds).toBeCloseTo(wire / 1e6, 6);
+    expect(communication!.hidden).toBeCloseTo(Math.max(0, 1 - communication!.waited / communication!.seconds), 9);
+  }
+  const percent = Math.round(100 * results[0]!.communication!.hidden);
+  expect(readFileSync(join(run.path, "metrics.jsonl"), "utf8")).toMatch(`computation hid ${percent} %`);
+});
+
+interface Span {
+  readonly ph: string;
+  readonly cat: string;
+  readonly name: string;
+  readonly pid: number;
+  readonly ts: number;
+  readonly dur: number;
+}

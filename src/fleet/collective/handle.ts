@@ -4,12 +4,18 @@ import { CallQueue, type Ticket } from "../../collective/call-queue.ts";
 import type { Communication } from "../../engine/index.ts";
 import type { Heap } from "../../memory/index.ts";
 import { Wish } from "../control.ts";
+import { Dgc, type DgcHandle } from "./dgc.ts";
+import { clock, Kind, Timeline } from "./timeline.ts";
 
 /** A collective that is ready to be started. */
 export interface NamedCall {
   /** Which of the queues it goes to, and its number there. */
   readonly stream: number;
   readonly id: number;
+  /** What this rank sends with it. */
+  readonly bytes: number;
+  /** It carries the gradients of the step that starts it: none where nobody has rows. */
+  readonly gradients?: boolean;
 }
 
 export interface ExchangeHandle {
@@ -19,42 +25,94 @@ export interface ExchangeHandle {
   readonly queues: readonly number[];
   /** By the name that instructions have. */
   readonly calls: Readonly<Record<string, NamedCall>>;
-  /** Address of a word for each call: the ticket of its last start. */
+  /** Address of a word for each call, and one for the tally: the ticket of its last start. */
   readonly tickets: number;
   /** What ranks bring to a step: a sum over the ranks of the numbers at this address. */
   readonly tally: NamedCall & { readonly address: number };
+  /** Address of the `Timeline`. */
+  readonly timeline: number;
   /** What losses are divided by: the rows of a batch. */
   readonly batch: number;
+  /** Where long gradients are compressed. */
+  readonly dgc?: DgcHandle;
 }
 
 /** Numbers of a tally, in their order. */
 export const TALLY = { rows: 0, weight: 1, pauses: 2, stops: 3, lossSum: 4, lossWeight: 5 } as const;
 export const TALLY_NUMBERS = 16;
 
-export function attachCommunication(heap: Heap, { rank, queues, calls, tickets }: ExchangeHandle): Communication {
+/** The ticket of a call that was not started. */
+const NONE = 0;
+
+/** @param notes whether this thread notes what it waits for: the first one */
+export function attachCommunication(heap: Heap, handle: ExchangeHandle, notes = true): Communication {
+  const { rank, queues, calls, tickets, timeline: address } = handle;
   const all = queues.map((address) => new CallQueue(heap, address));
   const names = Object.keys(calls);
-  const words = heap.i32(tickets, Math.max(1, names.length));
-  const of = (name: string): { index: number; queue: CallQueue | undefined; id: number } => {
+  const timeline = notes ? new Timeline(heap, address) : undefined;
+  const words = heap.i32(tickets, names.length + 1);
+  const numbers = heap.f32(handle.tally.address, TALLY_NUMBERS);
+  const meeting = all[handle.tally.stream];
+  const dgc = handle.dgc && new Dgc(heap, handle.dgc);
+  const of = (name: string): NamedCall & { index: number; queue: CallQueue | undefined } => {
     const call = calls[name];
     if (call === undefined) throw new Error(`no collective was made ready for "${name}"`);
-    return { index: names.indexOf(name), queue: all[call.stream], id: call.id };
+    return { ...call, index: names.indexOf(name), queue: all[call.stream] };
+  };
+  /** Whether nobody has rows for the step, which then is none. */
+  const isOver = (): boolean => {
+    const ticket = words[names.length]!;
+    if (!meeting!.isDone(ticket)) {
+      const start = clock();
+      meeting!.wait(ticket);
+      timeline?.add(Kind.wait, names.length, start, clock());
+    }
+    return numbers[TALLY.rows] === 0;
   };
   return {
     rank,
     start(name) {
-      const { index, queue, id } = of(name);
+      const { index, queue, id, bytes, gradients = false } = of(name);
       if (queue === undefined) return () => {};
+      const compressed = dgc?.bucket(name);
       return () => {
-        words[index] = queue.start(id);
+        if (gradients && isOver()) {
+          words[index] = NONE;
+          return;
+        }
+        const stage = compressed === undefined ? -1 : dgc!.stage;
+        if (stage < 0) {
+          words[index] = queue.start(id);
+          timeline?.addSent(bytes);
+          return;
+        }
+        dgc!.compress(compressed!, stage, numbers[TALLY.weight]!);
+        words[index] = queue.start(compressed!.gathers[stage]!);
+        timeline?.addSent(compressed!.messageBytes[stage]! * (handle.dgc!.ranks - 1));
       };
     },
     wait(name) {
       const { index, queue } = of(name);
       if (queue === undefined) return () => {};
-      return () => queue.wait(words[index]!);
+      const compressed = dgc?.bucket(name);
+      return () => {
+        if (words[index] === NONE) return;
+        waitTimed(queue, words[index]!, index, timeline);
+        if (compressed === undefined) return;
+        const { stage } = dgc!;
+        if (stage >= 0) dgc!.restore(compressed, stage, numbers[TALLY.weight]!);
+      };
     },
   };
+}
+
+/** Waits for a call, and notes when it began and ended and how long that made this thread wait. */
+function waitTimed(queue: CallQueue, ticket: Ticket, index: number, timeline: Timeline | undefined): void {
+  const start = clock();
+  queue.wait(ticket);
+  if (timeline === undefined) return;
+  timeline.add(Kind.wait, index, start, clock());
+  timeline.add(Kind.wire, index, queue.beganAt(ticket), queue.endedAt(ticket));
 }
 
 /** What a step's ranks bring together; used by the first trainer thread. */
@@ -62,18 +120,17 @@ export class Tally {
   readonly #queue: CallQueue | undefined;
   readonly #id: number;
   readonly #numbers: Float32Array;
-  readonly #calls: readonly { readonly queue: CallQueue; readonly index: number }[];
   readonly #tickets: Int32Array;
-  #ticket: Ticket = 0;
+  /** The tally's place among the tickets. */
+  readonly #place: number;
+  readonly #timeline: Timeline;
 
-  constructor(heap: Heap, { queues, calls, tickets, tally }: ExchangeHandle) {
+  constructor(heap: Heap, { queues, calls, tickets, tally, timeline }: ExchangeHandle) {
+    this.#timeline = new Timeline(heap, timeline);
     const all = queues.map((address) => new CallQueue(heap, address));
     this.#queue = all[tally.stream];
-    this.#calls = Object.values(calls).flatMap(({ stream }, index) => {
-      const queue = all[stream];
-      return queue === undefined ? [] : [{ queue, index }];
-    });
-    this.#tickets = heap.i32(tickets, Math.max(1, this.#calls.length));
+    this.#place = Object.keys(calls).length;
+    this.#tickets = heap.i32(tickets, this.#place + 1);
     this.#id = tally.id;
     this.#numbers = heap.f32(tally.address, TALLY_NUMBERS);
   }
@@ -84,7 +141,7 @@ export class Tally {
     this.#numbers[TALLY.weight] = weight;
     this.#numbers[TALLY.pauses] = asked & Wish.pause;
     this.#numbers[TALLY.stops] = asked & Wish.stop;
-    if (this.#queue !== undefined) this.#ticket = this.#queue.start(this.#id);
+    if (this.#queue !== undefined) this.#tickets[this.#place] = this.#queue.start(this.#id);
   }
 
   /** What the rows of the last batch have lost, and what they weigh; before `begin`. */
@@ -95,15 +152,8 @@ export class Tally {
 
   /** Waits for what all bring. */
   end(): void {
-    this.#queue?.wait(this.#ticket);
-  }
-
-  /** Waits for the sums that were started and that nothing applies. */
-  settle(): void {
-    for (let i = 0; i < this.#calls.length; i++) {
-      const { queue, index } = this.#calls[i]!;
-      queue.wait(this.#tickets[index]!);
-    }
+    if (this.#queue === undefined) return;
+    waitTimed(this.#queue, this.#tickets[this.#place]!, this.#place, this.#timeline);
   }
 
   get rows(): number {

@@ -21,61 +21,62 @@ const functions: Readonly<Record<string, (x: Tensor, ranks: number) => Tensor>> 
   allToAll: (x) => allToAll(x),
 };
 
-/** loss = Σ f(x)² · c, with the gradient by x; c differs from rank to rank. */
-function squares(name: string, ranks: number): Program {
+/** loss = Σ f(x²)² · c over all functions f, with the gradients by their x; c differs from rank to rank. */
+function squares(ranks: number): Program {
+  const shape = f32(2 * ranks, 3);
+  const inputs = Object.fromEntries(Object.keys(functions).map((name) => [name, shape]));
   const forward = trace(
-    ({ x, c }) => {
-      const y = functions[name]!(x.mul(x), ranks);
-      return { y, loss: y.square().mul(c).sum() };
+    (all, ctx) => {
+      const results = Object.entries(functions).map(([name, of]) => [name, of(all[name]!.square(), ranks)] as const);
+      const losses = results.map(([, y]) => y.square().sum());
+      const maximum = allReduce(all.allReduce!, { op: "max" });
+      const loss = losses.reduce((x, y) => x.add(y)).mul(ctx.rank.add(0.5));
+      return { ...Object.fromEntries(results), maximum, loss };
     },
-    { inputs: { x: f32(2 * ranks, 3), c: f32() }, ranks },
+    { inputs, ranks },
   );
-  const { program, inputGradients } = differentiate(forward, { loss: "loss", inputs: ["x"] });
-  return { ...program, outputs: { ...program.outputs, dx: inputGradients.x! } };
+  const { program, inputGradients } = differentiate(forward, { loss: "loss", inputs: Object.keys(functions) });
+  const gradients = Object.entries(inputGradients).map(([name, id]) => [`d ${name}`, id]);
+  return { ...program, outputs: { ...program.outputs, ...Object.fromEntries(gradients) } };
 }
 
 describe.each([1, 2, 3, 4])("%i ranks", (ranks) => {
-  const feeds = Array.from({ length: ranks }, (_, rank) => ({ x: random(6 * ranks, rank + 1), c: [rank + 0.5] }));
+  const names = Object.keys(functions);
+  const feeds = Array.from({ length: ranks }, (_, rank) => ({
+    ...Object.fromEntries(names.map((name, i) => [name, random(6 * ranks, 10 * rank + i + 1)])),
+    "scalar:rank": Float64Array.of(rank),
+  })) as Record<string, Float64Array>[];
 
-  test.each(Object.keys(functions))("%s: engine, reference and finite differences agree", async (name) => {
-    const program = squares(name, ranks);
+  test("engine, reference and finite differences agree", async () => {
+    const program = squares(ranks);
     verify(program);
-    const results = interpretRanks(
-      program,
-      feeds.map((inputs) => ({ inputs })),
-    );
-    const engine = await runRanks(program, feeds);
-    for (const [rank, outputs] of engine.entries()) {
-      for (const output of ["y", "dx"]) {
-        const expected = results[rank]!.outputs[output] as Float64Array;
-        expect(outputs[output]!.length).toBe(expected.length);
-        for (const [i, value] of expected.entries()) expect(outputs[output]![i]).toBeCloseTo(value, 4);
-      }
-    }
-    const total = (changed: typeof feeds): number =>
+    const interpreted = (from: typeof feeds) =>
       interpretRanks(
         program,
-        changed.map((inputs) => ({ inputs })),
-      ).reduce((sum, { outputs }) => sum + (outputs.loss![0] as number), 0);
-    const h = 1e-5;
-    for (let rank = 0; rank < ranks; rank++) {
-      for (const i of [0, 3, 6 * ranks - 1]) {
-        const moved = (by: number) =>
-          feeds.map((feed, r) => (r === rank ? { ...feed, x: feed.x.map((v, j) => (j === i ? v + by : v)) } : feed));
-        const slope = (total(moved(h)) - total(moved(-h))) / (2 * h);
-        expect(results[rank]!.outputs.dx![i]).toBeCloseTo(slope, 5);
+        from.map((inputs) => ({ inputs })),
+      );
+    const results = interpreted(feeds);
+    for (const [rank, outputs] of (await runRanks(program, feeds)).entries()) {
+      for (const output of [...names, ...names.map((name) => `d ${name}`), "maximum"]) {
+        const expected = [...(results[rank]!.outputs[output] as Float64Array)];
+        expect([...outputs[output]!].map((v, i) => Math.abs(v - expected[i]!) < 1e-4)).toEqual(
+          expected.map(() => true),
+        );
       }
+      const highest = feeds[0]!.allReduce!.map((_, i) => Math.max(...feeds.map((feed) => feed.allReduce![i]!)));
+      expect([...outputs.maximum!]).toEqual([...highest]);
     }
-  });
-
-  test("a maximum over ranks", async () => {
-    const program = trace(({ x }) => allReduce(x, { op: "max" }), { inputs: { x: f32(6 * ranks) }, ranks });
-    const engine = await runRanks(
-      program,
-      feeds.map(({ x }) => ({ x })),
-    );
-    for (const { output } of engine) {
-      for (const [i, value] of output!.entries()) expect(value).toBe(Math.max(...feeds.map(({ x }) => x[i]!)));
+    const total = (from: typeof feeds): number =>
+      interpreted(from).reduce((sum, { outputs }) => sum + (outputs.loss![0] as number), 0);
+    const h = 1e-5;
+    for (const [rank, feed] of feeds.entries()) {
+      for (const name of names) {
+        const i = 6 * ranks - 1 - rank;
+        const moved = (by: number) =>
+          feeds.with(rank, { ...feed, [name]: feed[name]!.map((v, j) => (j === i ? v + by : v)) });
+        const slope = (total(moved(h)) - total(moved(-h))) / (2 * h);
+        expect(results[rank]!.outputs[`d ${name}`]![i], name).toBeCloseTo(slope, 5);
+      }
     }
   });
 

@@ -1,5 +1,6 @@
 // A trainer's part in a group of ranks: its buckets and the collectives over them, equal weights at the start, running
 // statistics that are averaged, and what trainer threads need to know.
+import { writeFile } from "node:fs/promises";
 import { type CallOptions, type Group, joinGroup } from "../../collective/index.ts";
 import type { BatchLayout } from "../../data/index.ts";
 import type { Plan } from "../../engine/index.ts";
@@ -9,9 +10,12 @@ import type { Job } from "../job.ts";
 import type { ModelPrograms } from "../model-programs.ts";
 import type { ParameterStore } from "../parameters.ts";
 import type { Strategy } from "../strategy.ts";
+import { chromeTrace, gatherTraces, type RankTrace } from "./chrome-trace.ts";
 import { expectSame } from "./description.ts";
+import { prepareDgc } from "./dgc-session.ts";
 import { type ExchangeHandle, type NamedCall, TALLY_NUMBERS } from "./handle.ts";
 import { type Places, programCalls } from "./program-calls.ts";
+import { Timeline } from "./timeline.ts";
 
 export interface CollectiveOptions {
   readonly job: Job;
@@ -23,6 +27,7 @@ export interface CollectiveOptions {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
+const TALLY_NAME = "rows of the step";
 const TALLY_BYTES = 4 * TALLY_NUMBERS;
 const FLAG_BYTES = 64;
 
@@ -31,6 +36,7 @@ export class CollectiveSession {
   readonly exchange: number;
   /** What trainer threads need to know, once `makeReady` was called. */
   handle!: ExchangeHandle;
+  readonly timeline: Timeline;
   readonly #options: CollectiveOptions;
   readonly #groups: readonly Group[];
   readonly #heap: Heap;
@@ -48,6 +54,8 @@ export class CollectiveSession {
     const bytes = exchangeBytes(programs);
     const block = groups[0]?.buffer?.address ?? heap.alloc(bytes + TALLY_BYTES + FLAG_BYTES);
     this.#blocks = groups[0]?.buffer === undefined ? [block] : [];
+    this.timeline = Timeline.create(heap);
+    this.#blocks.push(this.timeline.address);
     this.exchange = block;
     this.#tally = block + bytes;
     this.#flag = block + bytes + TALLY_BYTES;
@@ -72,19 +80,34 @@ export class CollectiveSession {
     }
     const calls: Record<string, NamedCall> = {};
     for (const [name, call] of own) calls[name] = this.#prepare(call, 0);
-    for (const [i, { name, length: count }] of buckets.entries()) {
-      const address = this.exchange + offsets[i]!;
+    const streams = Math.max(1, this.#groups.length);
+    const inStep = new Set(step.instructions.filter(({ kind }) => kind === "bucket").map(({ attrs }) => attrs.name));
+    const placed = buckets.map((bucket, i) => ({ bucket, address: this.exchange + offsets[i]!, stream: i % streams }));
+    for (const { bucket, address, stream } of placed) {
+      const { name, length: count } = bucket;
       const call: CallOptions = { collective: "all-reduce", name, address, count, ...options };
-      calls[name] = this.#prepare(call, i % Math.max(1, this.#groups.length));
+      calls[name] = { ...this.#prepare(call, stream), gradients: inStep.has(name) };
     }
-    const tickets = this.#heap.alloc(4 * Math.max(1, Object.keys(calls).length));
-    this.#blocks.push(tickets);
+    const dgc = prepareDgc({
+      ...{ heap: this.#heap, rank: job.rank, ranks: job.worldSize, strategy, batch: layout.batch },
+      ...{ parameters: this.#options.parameters, optimizerOf: programs.rules.optimizerOf.parameter },
+      buckets: placed.filter(({ bucket }) => bucket.compressed === true),
+      prepare: (call, stream) => this.#prepare(call, stream).id,
+      allocate: (bytes) => this.#allocate(bytes),
+    });
+    if (dgc !== undefined && job.threads > 1) {
+      throw new Error(
+        `strategy: dgc is for one thread a rank, not ${job.threads}; init({ threads: 1 }) and more workers`,
+      );
+    }
+    const tickets = this.#allocate(4 * (Object.keys(calls).length + 1));
     const address = this.#tally;
-    const tally: CallOptions = { collective: "all-reduce", name: "rows of the step", address, count: TALLY_NUMBERS };
+    const tally: CallOptions = { collective: "all-reduce", name: TALLY_NAME, address, count: TALLY_NUMBERS };
     this.handle = {
       ...{ rank: job.rank, queues: this.#groups.map(({ queue }) => queue.address) },
-      ...{ calls, tickets, batch: layout.batch },
+      ...{ calls, tickets, batch: layout.batch, timeline: this.timeline.address },
       tally: { ...this.#prepare(tally, 0), address },
+      ...(dgc === undefined ? {} : { dgc }),
     };
   }
 
@@ -142,6 +165,21 @@ export class CollectiveSession {
     if (tickets.length > 0) await group.done(tickets.at(-1)!);
   }
 
+  /** Collectives by the numbers that events of the timeline have. */
+  get calls(): RankTrace["calls"] {
+    const named = Object.entries(this.handle.calls).map(([name, { stream }]) => ({ name, stream }));
+    return [...named, { name: TALLY_NAME, stream: 0 }];
+  }
+
+  /** Writes the trace of all ranks, where this is rank 0. @param groups names of the parts of the model */
+  async writeTrace(path: string | undefined, groups: readonly string[]): Promise<void> {
+    const { rank, workers, member } = this.#options.job.workers;
+    const own: RankTrace = { rank, events: this.timeline.events(), groups, calls: this.calls };
+    const key = `collective/trace/${this.#options.job.workers.count("trace")}`;
+    const all = await gatherTraces(member, { workers, key }, own);
+    if (all !== undefined && path !== undefined) await writeFile(path, chromeTrace(all));
+  }
+
   /** Whether something is so on any rank. */
   async any(here: boolean): Promise<boolean> {
     const [group] = this.#groups;
@@ -159,8 +197,24 @@ export class CollectiveSession {
     for (const block of this.#blocks.splice(0)) this.#heap.free(block);
   }
 
+  /** What whole f32 gradients of a step would make a rank send. */
+  get denseBytes(): number {
+    const { job, programs } = this.#options;
+    const elements = programs.exchange!.buckets.reduce((sum, { length }) => sum + length, 0);
+    return (2 * 4 * elements * (job.worldSize - 1)) / job.worldSize;
+  }
+
   #prepare(call: CallOptions, stream: number): NamedCall {
-    return { stream, id: this.#groups[stream]?.prepare(call).id ?? 0 };
+    const { id = 0, bytes = 0 } = this.#groups[stream]?.prepare(call) ?? {};
+    return { stream, id, bytes };
+  }
+
+  /** Zeros, until the session ends. */
+  #allocate(bytes: number): number {
+    const address = this.#heap.alloc(bytes);
+    this.#heap.u8(address, bytes).fill(0);
+    this.#blocks.push(address);
+    return address;
   }
 }
 

@@ -9,6 +9,7 @@ import { type Program, plan } from "../../program/index.ts";
 import type { ExchangeHandle, NamedCall } from "./handle.ts";
 import { programCalls } from "./program-calls.ts";
 import type { RankTask } from "./testing-program-thread.ts";
+import { Timeline } from "./timeline.ts";
 
 type Feed = Readonly<Record<string, ArrayLike<number>>>;
 
@@ -30,11 +31,14 @@ export async function runRanks(program: Program, feeds: readonly Feed[]): Promis
       for (const [name, data] of Object.entries(feed)) heap.f32(arena + inputs[name]!.offset, data.length).set(data);
       const calls: Record<string, NamedCall> = {};
       for (const [name, call] of programCalls(prepared.plan, { arena, shared: 0, exchange: 0 })) {
-        calls[name] = { stream: 0, id: groups[rank]!.prepare(call).id };
+        const { id, bytes } = groups[rank]!.prepare(call);
+        calls[name] = { stream: 0, id, bytes };
       }
-      const tickets = heap.alloc(4 * Object.keys(calls).length);
-      const tally = { stream: 0, id: 0, address: 0 };
-      const handle: ExchangeHandle = { rank, queues: [groups[rank]!.queue.address], calls, tickets, tally, batch: 1 };
+      const tickets = heap.alloc(4 * (Object.keys(calls).length + 1));
+      const tally = { stream: 0, id: 0, bytes: 0, address: 0 };
+      const queues = [groups[rank]!.queue.address];
+      const timeline = Timeline.create(heap).address;
+      const handle: ExchangeHandle = { rank, queues, calls, tickets, tally, timeline, batch: 1 };
       const task: RankTask = { memory: heap.memory, prepared, provider: description, arena, handle };
       await new Promise((resolve, reject) =>
         new Worker(moduleUrl(import.meta.url, "./testing-program-thread"), { workerData: task })
