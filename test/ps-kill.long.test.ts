@@ -20,5 +20,6 @@ test("fifty kills", async () => {
   for (const { key, counted, expected } of undisturbed.counts) {
     expect(Math.round(counted), `key ${key}`).toBe(expected);
   }
-  expect(Math.abs(run.auc - undisturbed.auc)).toBeLessThan(0.002);
+  // What died was trained on again, so the data is such that further passes teach little.
+  expect(Math.abs(run.auc - undisturbed.auc), `${run.auc} and ${undisturbed.auc}`).toBeLessThan(0.002);
 });

@@ -84,7 +84,7 @@ export async function writeClicks(place: LaunchPlace, rows: number): Promise<voi
     ["train", 1],
     ["test", 2],
   ] as const) {
-    await generateCriteo({ path: join(place.path, `${name}.tsv`), rows, seed, maxCardinality: 50 });
+    await generateCriteo({ path: join(place.path, `${name}.tsv`), rows, seed, maxCardinality: 10 });
   }
 }
 
