@@ -1,14 +1,16 @@
-// The script of the training part of the ps benchmark: one worker of a job, or the whole of it. Prints what it measured.
+// The script of the training parts of the ps benchmark: one worker of a job, or the whole of it. Writes what it measured.
 import { writeFileSync } from "node:fs";
-import { data, fleet, models, optim } from "../../src/index.ts";
-import { recipe } from "./ctr-recipe.ts";
+import { data, fleet, models, type optim } from "../../src/index.ts";
 
 export interface PsScript {
-  readonly train: string;
-  readonly test: string;
+  /** Specs of datasets. */
+  readonly train: unknown;
+  /** Without one nothing is evaluated. */
+  readonly test?: unknown;
+  readonly model: models.ClickModelOptions<"deepFM">;
+  readonly optimizer: optim.Optimizer;
   readonly threads: number;
   readonly strategy: fleet.StrategyOptions;
-  readonly optimizer?: "adagrad" | "sgd";
   readonly epochs: number;
   /** Where worker RANK writes its result: `PATH.RANK`. */
   readonly out: string;
@@ -18,23 +20,20 @@ export interface PsMeasured {
   readonly samples: number;
   readonly seconds: number;
   readonly auc: number;
-  readonly loss: number;
   readonly traffic: Readonly<Record<string, number>> | undefined;
 }
 
-const { train, test, threads, strategy, optimizer = "adagrad", epochs, out } = JSON.parse(process.argv[2]!) as PsScript;
-const { fields, numbers, dim, hidden, batch, learningRate } = recipe;
+const script = JSON.parse(process.argv[2]!) as PsScript;
+const { model, optimizer, threads, strategy, epochs, out } = script;
 const job = await fleet.init({ threads });
-const trainer = job.trainer(models.deepFM({ categorical: fields, dense: numbers, dim, hidden: [...hidden] }), {
-  optimizer: optimizer === "sgd" ? optim.sgd({ lr: 0.05 }) : optim.adagrad({ lr: learningRate }),
-  strategy,
-});
-const rows = data.criteo(train, { batch });
+const trainer = job.trainer(models.deepFM(model), { optimizer, strategy });
+const rows = data.Dataset.from(script.train);
 // Threads, plans and connections are there before the clock starts.
 const session = await trainer.session(rows.layout);
 await job.servers?.meet("ready");
 const { samples, seconds } = await trainer.fit(rows, { epochs, progress: false });
-const { auc, loss } = await trainer.evaluate(data.criteo(test, { batch }));
-const measured: PsMeasured = { samples, seconds, auc, loss, traffic: session.served?.traffic };
+const traffic = session.served?.traffic;
+const metrics = script.test === undefined ? undefined : await trainer.evaluate(data.Dataset.from(script.test));
+const measured: PsMeasured = { samples, seconds, auc: metrics?.auc ?? Number.NaN, traffic };
 writeFileSync(`${out}.${job.rank}`, JSON.stringify(measured));
 await job.close();

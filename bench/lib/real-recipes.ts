@@ -54,7 +54,7 @@ export interface Datasets {
 }
 
 /** The same rows, features and transforms as `real`, read by flotilla. */
-export function datasets(name: RealDataName, real: RealData): Datasets {
+export function datasets(name: RealDataName, real: Pick<RealData, "standards" | "splitTime">): Datasets {
   const { batch } = recipes[name];
   const path = (file: string): string => join(sharedData() ?? "", name, file);
   switch (name) {
@@ -71,7 +71,7 @@ export function datasets(name: RealDataName, real: RealData): Datasets {
   }
 }
 
-function flights(batch: number, { standards: [distance] }: RealData): Datasets {
+function flights(batch: number, { standards: [distance] }: Pick<RealData, "standards">): Datasets {
   const part = (name: "hour" | "weekday" | "month"): { column: string; part: typeof name } => ({
     column: "date",
     part: name,
@@ -97,7 +97,12 @@ const CENSUS_COLUMNS =
   "age workclass weight education years marital occupation relationship race sex gain loss hours country income";
 
 /** @param skipLines the held-out file begins with a line that is no row */
-function census(path: string, batch: number, { standards }: RealData, skipLines: number): data.Dataset {
+function census(
+  path: string,
+  batch: number,
+  { standards }: Pick<RealData, "standards">,
+  skipLines: number,
+): data.Dataset {
   const numeric = ["age", "weight", "years", "gain", "loss", "hours"];
   const columns = CENSUS_COLUMNS.split(" ");
   return data.csv(path, {
@@ -110,7 +115,7 @@ function census(path: string, batch: number, { standards }: RealData, skipLines:
   });
 }
 
-function movielens(path: string, batch: number, { splitTime = 0 }: RealData): Datasets {
+function movielens(path: string, batch: number, { splitTime = 0 }: Pick<RealData, "splitTime">): Datasets {
   const all = data.csv(path, {
     ...{
       batch,

@@ -5,7 +5,7 @@ import { type Heap, moduleUrl } from "../../memory/index.ts";
 import { COUNTER_BYTES, type CounterName, counters } from "./exchange.ts";
 import type { PreparedLayout } from "./plan.ts";
 import type { CommunicatorData, CommunicatorReply, CommunicatorRequest } from "./protocol.ts";
-import { Ring, type RingHandle } from "./slots.ts";
+import { Ring, type RingHandle, waitedMs } from "./slots.ts";
 
 /** What trainer threads take batches from and leave gradients in. */
 export interface RunRings {
@@ -96,7 +96,10 @@ export class CommunicatorHandle {
       }
       await run;
     } finally {
-      for (const { address } of [...prepared, ...left]) heap.free(address);
+      for (const ring of [...prepared, ...left]) {
+        if (type === "train") this.#counters[counters.waitedMs]! += waitedMs(heap, ring);
+        heap.free(ring.address);
+      }
     }
   }
 

@@ -29,9 +29,14 @@ export const counters = {
   steps: 6,
   /** Milliseconds that the sender waited for servers. */
   pushMs: 7,
+  /** Milliseconds that trainer threads waited for batches with their rows, and for room for gradients, all together. */
+  waitedMs: 8,
+  /** Requests that are under way. */
+  pushing: 9,
+  pulling: 10,
 } as const;
 export type CounterName = keyof typeof counters;
-export const COUNTER_BYTES = 64;
+export const COUNTER_BYTES = 128;
 
 export interface ExchangeOptions {
   readonly heap: Heap;
@@ -67,11 +72,13 @@ export class Exchange {
     slots: readonly number[],
     { readOnly = false, dense = "none" }: { readonly readOnly?: boolean; readonly dense?: DenseWanted } = {},
   ): Promise<void> {
-    await Promise.all(
-      this.#options.clients.map(async (client, partition) => {
-        const request = this.#request(preparer, slots, partition, dense, readOnly);
-        if (request.sections.length > 0) await this.#pull(client, request, preparer);
-      }),
+    await this.#counted("pulling", () =>
+      Promise.all(
+        this.#options.clients.map(async (client, partition) => {
+          const request = this.#request(preparer, slots, partition, dense, readOnly);
+          if (request.sections.length > 0) await this.#pull(client, request, preparer);
+        }),
+      ),
     );
   }
 
@@ -92,28 +99,27 @@ export class Exchange {
     const { step, always, preparer, slots = [] } = options;
     const { samples, batches } = outgoing;
     const started = performance.now();
-    await Promise.all(
-      clients.map(async (client, partition) => {
-        const sections = outgoing.sections(partition);
-        const request = this.#request(preparer, slots, partition, "moved", false);
-        if (sections.length === 0 && !always) {
-          if (request.sections.length > 0) await this.#pull(client, request, preparer);
-          return;
-        }
-        const push = encodePush({ definition, worker, step, samples, batches, sections });
-        this.#count("pushedBytes", bytesOf(push));
-        if (!always) {
-          // Two calls: the reply of one that is applied once is copied and kept. They begin in this order.
-          await Promise.all([client.call("push", push), this.#pull(client, request, preparer)]);
-          return;
-        }
-        const pull = encodePull(request);
-        this.#count("pulledBytes", bytesOf(pull));
-        const reply = await client.call("pushPull", [...push, ...pull]);
-        if (reply.byteLength === 0) await this.#pull(client, request, preparer);
-        else this.#take(request, preparer, reply);
-      }),
-    );
+    const pushTo = async (client: PartitionClient, partition: number): Promise<void> => {
+      const sections = outgoing.sections(partition);
+      const request = this.#request(preparer, slots, partition, "moved", false);
+      if (sections.length === 0 && !always) {
+        if (request.sections.length > 0) await this.#pull(client, request, preparer);
+        return;
+      }
+      const push = encodePush({ definition, worker, step, samples, batches, sections });
+      this.#count("pushedBytes", bytesOf(push));
+      if (!always) {
+        // Two calls: the reply of one that is applied once is copied and kept. They begin in this order.
+        await Promise.all([client.call("push", push), this.#pull(client, request, preparer)]);
+        return;
+      }
+      const pull = encodePull(request);
+      this.#count("pulledBytes", bytesOf(pull));
+      const reply = await client.call("pushPull", [...push, ...pull]);
+      if (reply.byteLength === 0) await this.#pull(client, request, preparer);
+      else this.#take(request, preparer, reply);
+    };
+    await this.#counted("pushing", () => Promise.all(clients.map(pushTo)));
     this.#count("pushMs", performance.now() - started);
     this.#count("pushes", 1);
     this.#count("pushedRows", outgoing.rows);
@@ -160,6 +166,16 @@ export class Exchange {
       const at = offsets[tables.length + i]!;
       const { weights } = this.#options.dense[dense]!;
       this.#options.heap.u8(weights + 4 * start, 4 * length).set(reply.subarray(at, at + length * wireBytes.f32));
+    }
+  }
+
+  /** Counts work while it is under way. */
+  async #counted(name: "pushing" | "pulling", work: () => Promise<unknown>): Promise<void> {
+    this.#count(name, 1);
+    try {
+      await work();
+    } finally {
+      this.#count(name, -1);
     }
   }
 

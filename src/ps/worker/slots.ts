@@ -17,6 +17,8 @@ const EMPTIED = 16;
 const STATE = 32;
 /** Bumped by everything that happens. */
 const SIGNAL = 33;
+/** Where the f64 is that says how long somebody was blocked. */
+const WAITED_BYTE = 192;
 const CONTROL_BYTES = 256;
 const HEADER_BYTES = 64;
 
@@ -37,12 +39,18 @@ export const HEADER_SAMPLES = 0;
 
 const ringBytes = (slots: number, bytes: number): number => CONTROL_BYTES + slots * (HEADER_BYTES + alignUp(bytes));
 
+const waitedOf = (heap: Heap, { address }: RingHandle): Float64Array => heap.f64(address + WAITED_BYTE, 1);
+
+/** For how many milliseconds `waitFree` and `waitFilled` have blocked. One side of a ring may use them. */
+export const waitedMs = (heap: Heap, handle: RingHandle): number => waitedOf(heap, handle)[0]!;
+
 /**
  * One side's view. Slots are numbers that count up; both sides may hold several. Numbers of a slot's header: f64 0 to 7.
  */
 export class Ring {
   readonly handle: RingHandle;
   readonly #words: Int32Array;
+  readonly #waited: Float64Array;
   readonly #headers: readonly Float64Array[];
   readonly #addresses: readonly number[];
   readonly #slots: number;
@@ -55,6 +63,7 @@ export class Ring {
     this.handle = handle;
     this.#slots = handle.slots;
     this.#words = heap.i32(handle.address, CONTROL_BYTES / 4);
+    this.#waited = waitedOf(heap, handle);
     const stride = HEADER_BYTES + alignUp(handle.bytes);
     const at = (slot: number): number => handle.address + CONTROL_BYTES + slot * stride;
     this.#headers = Array.from({ length: handle.slots }, (_, slot) => heap.f64(at(slot), 8));
@@ -142,7 +151,7 @@ export class Ring {
       const signal = Atomics.load(this.#words, SIGNAL);
       if (this.broken) return RING_BROKEN;
       if (this.hasFree) return 1;
-      Atomics.wait(this.#words, SIGNAL, signal);
+      this.#block(signal);
     }
   }
 
@@ -153,7 +162,7 @@ export class Ring {
       if (this.broken) return RING_BROKEN;
       if (this.hasFilled) return 1;
       if (Atomics.load(this.#words, STATE) === ENDED) return RING_ENDED;
-      Atomics.wait(this.#words, SIGNAL, signal);
+      this.#block(signal);
     }
   }
 
@@ -171,6 +180,12 @@ export class Ring {
   async changed(): Promise<void> {
     const waiting = Atomics.waitAsync(this.#words, SIGNAL, Atomics.load(this.#words, SIGNAL));
     if (waiting.async) await waiting.value;
+  }
+
+  #block(signal: number): void {
+    const start = performance.now();
+    Atomics.wait(this.#words, SIGNAL, signal);
+    this.#waited[0]! += performance.now() - start;
   }
 
   #wake(): void {
