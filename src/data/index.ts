@@ -6,6 +6,7 @@ export { crossId, featureId } from "./feature-hash.ts";
 export { type DataFile, expandPatterns, inspect } from "./files.ts";
 export { type Generated, type GenerateOptions, generateCriteo } from "./generate.ts";
 export { type BatchColumn, type BatchLayout, columnOf } from "./layout.ts";
+export { type Cut, workLeft } from "./left.ts";
 export {
   type BadLines,
   openPipeline,

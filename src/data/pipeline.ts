@@ -129,7 +129,7 @@ export async function openPipeline(heap: Heap, dataset: Dataset, options: Pipeli
   });
 }
 
-function freshWork(spec: DatasetSpec, seed: number | undefined): { files: DataFile[]; units: FileRange[] } {
+export function freshWork(spec: DatasetSpec, seed: number | undefined): { files: DataFile[]; units: FileRange[] } {
   if (spec.format === "tensors") {
     const files = [memoryFile(spec)];
     return { files, units: planUnits(files, spec, undefined) };
@@ -157,5 +157,5 @@ function resumeWork(state: PipelineState, spec: DatasetSpec): { files: DataFile[
 }
 
 /** Another order in each epoch. */
-const mixEpoch = (seed: number | undefined, epoch: number): number | undefined =>
+export const mixEpoch = (seed: number | undefined, epoch: number): number | undefined =>
   seed === undefined ? undefined : (seed + Math.imul(epoch, 0x85ebca6b)) >>> 0;
