@@ -1,5 +1,10 @@
 // The long suite: real data sets, statistical comparisons, peers.
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+// Tests start hundreds of processes and threads: what Node compiles is kept for the next one.
+process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), "flotilla-test-code");
 
 export default defineConfig({
   test: {

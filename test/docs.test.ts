@@ -11,7 +11,6 @@ const root = resolve(import.meta.dirname, "..");
 const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
 const examples = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts") && name !== "demo.ts");
 const folder = mkdtempSync(join(tmpdir(), "flotilla-docs-"));
-const cache = join(folder, "cache");
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const read = (...path: string[]): string => readFileSync(join(root, ...path), "utf8");
@@ -19,11 +18,10 @@ const read = (...path: string[]): string => readFileSync(join(root, ...path), "u
 /** Examples that print the same everywhere. */
 const exact = ["feature-hash.ts", "metrics.ts"];
 
-/** Runs a program and gives what it prints; what Node compiles is kept for the next one. */
+/** Runs a program and gives what it prints. */
 function run(program: string, args: readonly string[], cwd: string): Promise<string> {
-  const env = { ...process.env, NODE_COMPILE_CACHE: cache };
   return new Promise((done, fail) => {
-    execFile(process.execPath, [join(root, program), ...args], { cwd, env }, (error, out, err) => {
+    execFile(process.execPath, [join(root, program), ...args], { cwd }, (error, out, err) => {
       if (error === null) done(out);
       else fail(new Error(`${program} failed: ${err}`));
     });
@@ -74,7 +72,7 @@ describe("pages", () => {
 
   it("describe every option of the command line, and no other", async () => {
     const flags = (text: string): Set<string> => new Set(text.match(/--[a-z][a-z-]*/g));
-    const commands = ["train", "evaluate", "predict", "doctor", "bench-collectives"];
+    const commands = ["train", "evaluate", "predict", "export", "inspect", "plan", "doctor", "bench-collectives"];
     const keys = ["make", "rotate", "show"].map((action) => ["keys", action]);
     const helps = await Promise.all(
       [...commands.map((command) => [command]), ...keys].map((words) =>

@@ -63,38 +63,45 @@ export async function measureSteps(model: EngineModel, part: EnginePart): Promis
   }
 }
 
-/** What a switch of the strategy does to the time of a step on one thread: flotilla with it against flotilla without it. */
-async function compare(model: EngineModel, switched: FlotillaOptions, rounds: number): Promise<number[][]> {
-  const systems = [await openFlotilla(model, { threads: 1 }), await openFlotilla(model, switched)];
+/** What a switch of the strategy does to the time of a step on one thread: the times without it and with it. */
+async function compare(model: EngineModel, rounds: number, ...options: FlotillaOptions[]): Promise<number[][]> {
+  const systems: EngineSystem[] = [];
+  for (const each of options) systems.push(await openFlotilla(model, each));
   const seconds = await takeTurns(systems, rounds);
   for (const system of systems) await system.close();
   return seconds;
 }
 
-/** Mixed precision against single precision; PyTorch's autocast beside it. */
-export async function measureHalf(model: EngineModel, part: EnginePart): Promise<void> {
+/** Mixed precision against single precision, the latter with `strategy`; PyTorch's autocast beside it. */
+export async function measureHalf(
+  model: EngineModel,
+  part: EnginePart,
+  strategy: FlotillaOptions["strategy"] = {},
+): Promise<void> {
   const { torch, rows, goals, rounds } = part;
   const { title } = engineRecipes[model];
   say(`${title}, bf16`);
-  const [single, half] = await compare(model, { threads: 1, strategy: { amp: "bf16" } }, rounds);
-  rows.push({
-    system: "flotilla onednn, 1 thread, bf16",
-    metric: title,
-    value: 1000 * median(half!),
-    unit: "ms/step",
-  });
-  goals.push(atLeast(`${title}, bf16: times the speed of f32`, ratio(single!, half!), HALF_GOAL));
+  const f32 = { threads: 1, strategy };
+  const bf16 = { threads: 1, strategy: { amp: "bf16" as const } };
+  const [single, half] = await compare(model, rounds, f32, bf16);
+  const rowOf = (system: string, seconds: readonly number[]): BenchRow => {
+    return { system, metric: title, value: 1000 * median(seconds), unit: "ms/step" };
+  };
+  const without = strategy.winograd === false ? ", without Winograd" : "";
+  rows.push(rowOf(`flotilla onednn, 1 thread${without}`, single!));
+  rows.push(rowOf("flotilla onednn, 1 thread, bf16", half!));
+  goals.push(atLeast(`${title}, bf16: times the speed of f32${without}`, ratio(single!, half!), HALF_GOAL));
   if (torch === undefined) return;
   const peer = await openTorch(torch.python, model, { threads: 1, environment: torch.environment, bf16: true });
   const [seconds] = await takeTurns([peer], rounds);
   await peer.close();
-  rows.push({ system: peer.name, metric: title, value: 1000 * median(seconds!), unit: "ms/step" });
+  rows.push(rowOf(peer.name, seconds!));
 }
 
 /** The share of its speed that a model keeps when it recomputes, as the loss in percent. */
 export async function recomputeLoss(model: EngineModel, rounds: number): Promise<number> {
   say(`${engineRecipes[model].title}, recompute`);
   const strategy = { recompute: { segments: "auto" as const } };
-  const [plain, again] = await compare(model, { threads: 1, strategy }, rounds);
+  const [plain, again] = await compare(model, rounds, { threads: 1 }, { threads: 1, strategy });
   return 100 * (1 - ratio(plain!, again!));
 }

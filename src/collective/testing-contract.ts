@@ -51,7 +51,7 @@ export function transportContract(name: string, run: RunRanks, { sizes, deaths =
     });
 
     test("a prepared call repeats, with barriers between", async () => {
-      expect((await run(3, "repeats", { count: 5000, times: 200 })).map(resultOf)).toEqual([true, true, true]);
+      expect((await run(3, "repeats", { count: 5000, times: 50 })).map(resultOf)).toEqual([true, true, true]);
     });
 
     test("bytes of other types", async () => {

@@ -75,7 +75,11 @@ export class Session {
   ): Promise<Session> {
     const { heap, pool, threads, servers } = job;
     const { optimizers, strategy, seed } = options;
-    const provider = attachProvider(heap, { ...job.provider, byRule: strategy.deterministic });
+    const provider = attachProvider(heap, {
+      ...job.provider,
+      byRule: strategy.deterministic,
+      winograd: strategy.winograd,
+    });
     const programOptions: ProgramOptions = {
       layout,
       optimizers,

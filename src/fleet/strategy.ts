@@ -143,6 +143,11 @@ const strategySchema = z.strictObject({
       nan: z.boolean().default(false),
     })
     .optional(),
+  /**
+   * Whether 3×3 convolutions in f32 may take Winograd's algorithm where it is faster: about twice the speed, and twice the
+   * rounding errors, of the definition.
+   */
+  winograd: z.boolean().default(true),
   /** Runs repeat to the bit where the data comes in order `file`: no measurement chooses between ways of a product. */
   deterministic: z.boolean().default(false),
 });

@@ -17,6 +17,8 @@ export interface ProviderDescription {
   readonly choices?: Choices;
   /** Of oneDNN: whether ways are taken by rule alone, not by measurement; `choices` are then left aside. */
   readonly byRule?: boolean;
+  /** Of oneDNN: whether convolutions may take Winograd's algorithm; default true. */
+  readonly winograd?: boolean;
   /** Why a faster provider was not taken. */
   readonly reason?: string;
 }
@@ -71,12 +73,13 @@ function describedWasm(heap: Heap, reason?: string): SelectedProvider {
 function describedOneDnn(
   heap: Heap,
   library: OneDnn,
-  { choices = {}, byRule = false }: Pick<ProviderDescription, "choices" | "byRule"> = {},
+  { choices = {}, byRule = false, winograd = true }: Pick<ProviderDescription, "choices" | "byRule" | "winograd"> = {},
 ): SelectedProvider {
-  const provider = oneDnnProvider(heap, library, byRule ? { byRule } : { choices });
+  const without = winograd ? undefined : "winograd";
+  const provider = oneDnnProvider(heap, library, byRule ? { byRule } : { choices, without });
   const { path, native } = library;
   return {
     ...provider,
-    describe: () => ({ name: "onednn", path, version: native.version, choices: provider.choices(), byRule }),
+    describe: () => ({ name: "onednn", path, version: native.version, choices: provider.choices(), byRule, winograd }),
   };
 }

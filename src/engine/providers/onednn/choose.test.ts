@@ -41,6 +41,11 @@ describe("the way taken", () => {
     expect(choose(new Chooser(heap), way("sgemm", 0.01), way("matmul", 3))).toBe("sgemm");
   });
 
+  test("never one that is ruled out", () => {
+    const chooser = new Chooser(heap, { without: "matmul", choices: { key: "matmul" } });
+    expect(choose(chooser, way("sgemm", 3), way("matmul", 0.01))).toBe("sgemm");
+  });
+
   test("what the library lacks is passed over, in the end for WASM", () => {
     expect(choose(new Chooser(heap), absent("sgemm"), way("matmul", 0), way("wasm", 0))).toBe("matmul");
     expect(choose(new Chooser(heap), absent("sgemm"), absent("matmul"), way("wasm", 0))).toBe("wasm");

@@ -7,10 +7,10 @@ import { type Implementation, roundUp } from "./primitive.ts";
 /**
  * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
  * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
- * `blocked`: a convolution on pictures reordered to blocks of channels; `taps`: a product for each position in the window;
- * `wasm`: the WASM kernels.
+ * `blocked`: a convolution on pictures reordered to blocks of channels; `winograd`: one by Winograd's algorithm; `taps`: a
+ * product for each position in the window; `wasm`: the WASM kernels.
  */
-export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "taps" | "wasm";
+export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "winograd" | "taps" | "wasm";
 
 /** Choices by key: plain data, which goes to the other threads. */
 export type Choices = Readonly<Record<string, Method>>;
@@ -52,6 +52,8 @@ export interface ChooserOptions {
   readonly method?: Method;
   /** Takes the first way that the library offers, by rule alone: no clock decides. */
   readonly byRule?: boolean;
+  /** A way that is never taken. */
+  readonly without?: Method | undefined;
 }
 
 /** How much faster another way must be. Between two of full speed there are a few percent. */
@@ -70,12 +72,14 @@ export class Chooser {
   readonly #implementations = new Map<string, Implementation<never>>();
   readonly #forced: Method | undefined;
   readonly #byRule: boolean;
+  readonly #without: Method | undefined;
 
-  constructor(heap: Heap, { choices = {}, method, byRule = false }: ChooserOptions = {}) {
+  constructor(heap: Heap, { choices = {}, method, byRule = false, without }: ChooserOptions = {}) {
     this.#heap = heap;
     this.#choices = new Map(Object.entries(choices));
     this.#forced = method;
     this.#byRule = byRule;
+    this.#without = without;
   }
 
   choices(): Choices {
@@ -91,7 +95,8 @@ export class Chooser {
     const known = this.#implementations.get(key);
     if (known !== undefined) return known as Implementation<Addresses>;
     const wanted = this.#forced ?? this.#choices.get(key);
-    const implementation = this.#take(candidates, wanted) ?? this.#measure(key, candidates, sample);
+    const allowed = this.#allowed(candidates);
+    const implementation = this.#take(allowed, wanted) ?? this.#measure(key, allowed, sample);
     this.#implementations.set(key, implementation as Implementation<never>);
     return implementation;
   }
@@ -103,6 +108,10 @@ export class Chooser {
     if (implementation === undefined) throw new Error(`oneDNN: no code for ${key}`);
     this.#implementations.set(key, implementation as Implementation<never>);
     return implementation;
+  }
+
+  #allowed<Addresses>(candidates: readonly Candidate<Addresses>[]): readonly Candidate<Addresses>[] {
+    return candidates.filter(({ method }) => method !== this.#without);
   }
 
   #take<Addresses>(
@@ -118,7 +127,7 @@ export class Chooser {
     sample: () => Sample<Addresses>,
   ): Implementation<Addresses> {
     const rivals = candidates.filter(({ method }) => method !== "wasm");
-    const method = rivals.length > 1 && !this.#byRule ? fastest(this.#heap, sample()) : rivals[0]?.method;
+    const method = rivals.length > 1 && !this.#byRule ? this.#fastest(sample()) : rivals[0]?.method;
     const order = [...candidates].sort((a, b) => Number(b.method === method) - Number(a.method === method));
     for (const candidate of order) {
       const implementation = candidate.create();
@@ -127,6 +136,10 @@ export class Chooser {
       return implementation;
     }
     throw new Error(`oneDNN: no code for ${key}`);
+  }
+
+  #fastest<Addresses>({ candidates, ...rest }: Sample<Addresses>): Method | undefined {
+    return fastest(this.#heap, { candidates: this.#allowed(candidates), ...rest });
   }
 }
 

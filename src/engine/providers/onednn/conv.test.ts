@@ -47,6 +47,21 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
     }
   });
 
+  test.skipIf(findOneDnn().library?.native.major !== 2)("3×3 by Winograd's algorithm", () => {
+    const wide: ConvShape = { ...square, outChannels: 32 };
+    const odd: ConvShape = { ...wide, padTop: 0, outHeight: 7, padLeft: 0, outWidth: 6 };
+    const provider = by("winograd");
+    for (const shape of [wide, odd]) {
+      for (const direction of ["forward", "input", "weights"] as const) {
+        checkConv(heap, provider, { ...shape, direction });
+        checkConv(heap, provider, { ...shape, ...bf16, direction });
+        if (direction !== "input") checkConv(heap, provider, { ...shape, direction, bias: true });
+      }
+    }
+    checkConv(heap, provider, { ...wide, bias: true, activation: "relu" });
+    expect(provider.choices(), "no other way was taken").toEqual({});
+  });
+
   test("1×1 gradients as products", () => {
     for (const direction of ["input", "weights"] as const) {
       for (const method of ["sgemm", "matmul"] as const) checkConv(heap, by(method), { ...pointwise, direction });

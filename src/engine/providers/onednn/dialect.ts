@@ -14,6 +14,7 @@ export interface Windows {
 
 export interface Convolution extends Windows {
   readonly direction: "forward" | "input" | "weights";
+  readonly algorithm: number;
   readonly x: Descriptor;
   readonly w: Descriptor;
   readonly bias: Descriptor | null;

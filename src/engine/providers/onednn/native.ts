@@ -14,6 +14,7 @@ export const DataType: Readonly<Record<FloatType | "u8", number>> = { f16: 1, bf
 export const Propagation = { training: 64, inference: 96, backward: 128 } as const;
 export const Algorithm = {
   convolutionDirect: 0x1,
+  convolutionWinograd: 0x2,
   poolingMax: 0x1ff,
   poolingAverageWithPadding: 0x2ff,
   poolingAverage: 0x3ff,

@@ -42,7 +42,7 @@ export function dialectV2(native: Native): Dialect {
       ...([engine, attributes, null, "dilated_convolution_forward", ["int", "int", ...pointers(8)]] as const),
       ...[
         Propagation.training,
-        Algorithm.convolutionDirect,
+        op.direction === "forward" ? op.algorithm : Algorithm.convolutionDirect,
         op.forward.x,
         op.forward.w,
         op.direction === "forward" ? op.bias : null,
@@ -85,7 +85,7 @@ export function dialectV2(native: Native): Dialect {
           ...([engine, attributes, hint] as const),
           `dilated_convolution_backward_${op.direction === "input" ? "data" : "weights"}`,
           ["int", ...pointers(operands.length + 4)],
-          ...[Algorithm.convolutionDirect, ...operands, ...windows],
+          ...[op.algorithm, ...operands, ...windows],
         ),
       );
     },

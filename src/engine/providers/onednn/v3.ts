@@ -27,7 +27,7 @@ export function dialectV3(native: Native): Dialect {
       ...(["convolution_forward", ["void*", "int", "int", ...pointers(9)], engine] as const),
       ...[
         Propagation.training,
-        Algorithm.convolutionDirect,
+        op.direction === "forward" ? op.algorithm : Algorithm.convolutionDirect,
         op.forward.x,
         op.forward.w,
         op.direction === "forward" ? op.bias : null,
@@ -67,7 +67,7 @@ export function dialectV3(native: Native): Dialect {
         make(
           `convolution_backward_${op.direction === "input" ? "data" : "weights"}`,
           ["void*", "int", ...pointers(operands.length + 6)],
-          ...[engine, Algorithm.convolutionDirect, ...operands, ...windows, hint, attributes],
+          ...[engine, op.algorithm, ...operands, ...windows, hint, attributes],
         ),
       );
     },
