@@ -76,7 +76,7 @@ export async function servePartitions(): Promise<number> {
 }
 
 /** Reports with columns of their own. */
-const known = new Set(["step", "samples", "samplesPerSecond", "activity"]);
+const known = new Set(["step", "samples", "samplesPerSecond", "activity", "waitsIn"]);
 
 export function formatStatus({ job, script, started, phase, processes }: JobStatus, now: number): string {
   const since = (time: string): string => formatDuration(now - Date.parse(time));
@@ -92,7 +92,7 @@ export function formatStatus({ job, script, started, phase, processes }: JobStat
       "samples/s": report.samplesPerSecond,
       lag,
       ...Object.fromEntries(more),
-      activity: report.activity,
+      activity: report.waitsIn === undefined ? report.activity : `waits in ${report.waitsIn}`,
     };
     return row;
   });

@@ -191,6 +191,21 @@ describe("membership", options, () => {
     expect((await a.list())[0]!.report).toMatchObject({ samplesPerSecond: 12.5 });
   });
 
+  it("names the member that others wait for, and in what", async () => {
+    const { connect, event } = await cluster(2, { stallMs: 100 });
+    const [a, b] = await Promise.all([connect(0), connect(1)]);
+    await Promise.all([a.join(), b.join()]);
+    const report = (): void => {
+      a.report({ step: 7, waitsIn: "bucket 2" });
+      b.report({ step: 7, activity: "reading data" });
+    };
+    report();
+    const timer = setInterval(report, 50);
+    cleanups.push(() => clearInterval(timer));
+    const { text } = await event("stalled", 1);
+    expect(text).toMatch(/^worker 1 .* is [\d.]+ s behind at reading data, in step 7; worker 0 waits in bucket 2$/);
+  });
+
   it("tells a member that its coordinator is gone", async () => {
     const { connect, coordinator } = await cluster(1);
     const lost = new Promise<Error>((onLost) => connect(0, { lostMs: 50, onLost }).then((member) => member.join()));

@@ -160,19 +160,25 @@ export class MemberList {
     member.report = report;
   }
 
-  /** Names workers whose step has not risen for `stallMs`, then for twice as long and so on, while another's has. */
+  /**
+   * Names workers whose step has not risen for `stallMs`, then for twice as long and so on, while another's has or another
+   * waits for them.
+   */
   tellStalled(stallMs: number): void {
     const now = this.#options.now();
     const idleOf = (member: MemberRecord): number => now - (member.progressed ?? now);
     const working = this.alive.filter(({ role, progressed }) => role === "worker" && progressed !== undefined);
+    const waiting = working.find(({ report }) => report.waitsIn !== undefined);
     for (const member of working) {
+      const { step, activity, waitsIn } = member.report;
       const idle = idleOf(member);
-      if (idle < Math.max(stallMs, 2 * member.toldIdleMs)) continue;
-      if (!working.some((other) => idleOf(other) < idle / 2)) continue;
+      if (waitsIn !== undefined || idle < Math.max(stallMs, 2 * member.toldIdleMs)) continue;
+      const ahead = working.some((other) => idleOf(other) < idle / 2);
+      if (!ahead && waiting === undefined) continue;
       member.toldIdleMs = idle;
-      const { step, activity } = member.report;
       const at = activity === undefined ? "" : ` at ${activity}`;
-      this.#tell("stalled", member, `${member.name} is ${formatDuration(idle)} behind${at}, in step ${step}`);
+      const held = ahead ? "" : `; worker ${waiting!.rank} waits in ${waiting!.report.waitsIn}`;
+      this.#tell("stalled", member, `${member.name} is ${formatDuration(idle)} behind${at}, in step ${step}${held}`);
     }
   }
 

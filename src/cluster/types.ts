@@ -11,6 +11,8 @@ export interface Report {
   readonly samplesPerSecond?: number;
   /** What the process does now, as "push table ctr": a stall names it. */
   readonly activity?: string;
+  /** What it waits in until others do their part, as "all-reduce bucket 2": whoever waits so is not the one that stalls. */
+  readonly waitsIn?: string;
   readonly [key: string]: number | string | undefined;
 }
 
