@@ -177,7 +177,7 @@ export class MemberList {
       if (!ahead && waiting === undefined) continue;
       member.toldIdleMs = idle;
       const at = activity === undefined ? "" : ` at ${activity}`;
-      const held = ahead ? "" : `; worker ${waiting!.rank} waits in ${waiting!.report.waitsIn}`;
+      const held = waiting === undefined ? "" : `; worker ${waiting.rank} waits in ${waiting.report.waitsIn}`;
       this.#tell("stalled", member, `${member.name} is ${formatDuration(idle)} behind${at}, in step ${step}${held}`);
     }
   }

@@ -139,6 +139,24 @@ export class CallQueue {
     if (Atomics.load(this.#words, W.state) === State.running) this.#end(State.closed);
   }
 
+  /** The call that the communication thread is at; undefined where all that were started are done. */
+  get current(): number | undefined {
+    const finished = Atomics.load(this.#words, W.finished);
+    return Atomics.load(this.#words, W.started) === finished
+      ? undefined
+      : this.#words[W.calls + (finished & (PLACES - 1))]!;
+  }
+
+  /** Why nothing can be started any more; undefined while calls can. */
+  get failure(): Error | undefined {
+    try {
+      this.#throwIfEnded();
+      return undefined;
+    } catch (error) {
+      return error as Error;
+    }
+  }
+
   #end(state: number): void {
     Atomics.store(this.#words, W.state, state);
     Atomics.notify(this.#words, W.finished);

@@ -1,17 +1,22 @@
 // The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
 // statistics now and then, and has them pause for evaluations, checkpoints and the end.
 import { join } from "node:path";
-import { type Dataset, openPipeline, type Pipeline } from "../data/index.ts";
+import { PeerError } from "../collective/index.ts";
+import { type Dataset, openPipeline, type Pipeline, type PipelineState } from "../data/index.ts";
 import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
 import { learningRateAt } from "../optim/index.ts";
 import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
+import { Elastic } from "./collective/elastic.ts";
+import { type ElasticSteps, runElastic } from "./collective/elastic-run.ts";
 import type { CollectiveSession } from "./collective/session.ts";
 import { type CommunicationSummary, communicationOf, describeCommunication } from "./collective/summary.ts";
 import { Control, Wish } from "./control.ts";
-import { partsOf } from "./data-parts.ts";
+import { partsOf, wholeOf } from "./data-parts.ts";
+import { WorkerDiedError } from "./deaths.ts";
 import { judge } from "./early-stop.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
+import { ProgressReport } from "./progress-report.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
 import { describeMetrics, evaluationFields, type Metrics, taskMetrics, taskOf } from "./tasks.ts";
@@ -31,9 +36,7 @@ export async function runFit(
   try {
     return await loop.run();
   } catch (error) {
-    // Other ranks would wait for this one.
-    await session.collective?.close();
-    throw error;
+    throw await loop.failed(error);
   } finally {
     loop.close();
   }
@@ -41,15 +44,20 @@ export async function runFit(
 
 class FitLoop {
   readonly #trainer: Trainer;
-  readonly #session: Session;
+  #session: Session;
   readonly #dataset: Dataset;
   readonly #options: FitOptions;
   readonly #job: Job;
-  readonly #control: Control;
+  #control: Control;
   readonly #stats: WindowStats;
   readonly #window: WindowReader;
   readonly #line: ProgressLine | undefined;
   readonly #start: TrainingState;
+  /** With `elastic`, in a job of several workers. */
+  readonly #elastic: Elastic | undefined;
+  /** The pause that the readers were asked for last, and whether they are still in it. */
+  #pausing: Promise<void> | undefined;
+  #paused = false;
   #evaluation: Metrics | undefined;
   #badLines: FitResult["badLines"] = { count: 0, first: [] };
   #profiles: readonly string[] = [];
@@ -59,6 +67,9 @@ class FitLoop {
   /** Where the last record of training ended. */
   #recorded: { readonly samples: number; readonly seconds: number };
   #checkpointAt = performance.now();
+  readonly #progress: ProgressReport;
+  /** Rows trained on when the readers began. */
+  #openedAt = 0;
 
   constructor(trainer: Trainer, session: Session, dataset: Dataset, options: FitOptions) {
     const { job } = trainer;
@@ -72,6 +83,8 @@ class FitLoop {
     this.#window = this.#stats.reader();
     this.#line = options.progress === false ? undefined : new ProgressLine();
     this.#start = trainer.state;
+    this.#elastic = trainer.regroup && new Elastic(trainer, trainer.regroup);
+    this.#progress = new ProgressReport(job.workers, trainer.state);
     this.#evaluatedAt = trainer.state.samples;
     this.#recorded = trainer.state;
   }
@@ -90,9 +103,12 @@ class FitLoop {
     const { collective } = this.#session;
     if (trace && collective === undefined) throw new Error('fit: trace is for strategy mode "collective"');
     if (trace && this.#job.rank === 0 && run === undefined) throw new Error("fit: trace needs a run folder: run");
-    await collective?.share();
     collective?.timeline.begin(trace);
-    while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
+    if (this.#elastic !== undefined) stopped = await this.#goOn(this.#elastic, epochs);
+    else {
+      await collective?.share();
+      while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
+    }
     const communication = collective && this.#communication(collective);
     if (communication !== undefined) this.#say(describeCommunication(communication));
     this.#line?.finish();
@@ -117,6 +133,47 @@ class FitLoop {
   #communication({ timeline, denseBytes }: CollectiveSession): CommunicationSummary | undefined {
     const steps = this.#trainer.state.step - this.#start.step;
     return communicationOf(timeline.totals, steps * denseBytes);
+  }
+
+  /** Epochs of workers that go on when some of them die. */
+  async #goOn(elastic: Elastic, epochs: number): Promise<FitResult["stopped"]> {
+    if (elastic.late) return "finished";
+    const { validation } = this.#options;
+    const trainer = this.#trainer;
+    const { heap, threads, world } = this.#job;
+    const steps: ElasticSteps = {
+      ...{ trainer, epochs },
+      data: wholeOf(wholeOf(this.#dataset, this.#job), { rank: world.rank, worldSize: world.workers }),
+      session: () => this.#session,
+      renew: async () => {
+        this.#session = await trainer.renew(this.#dataset.layout);
+        this.#session.collective?.timeline.begin(this.#options.trace === true);
+        this.#control.free();
+        this.#control = Control.create(heap, threads);
+        return this.#session;
+      },
+      open: (dataset, resume) => this.#openPipeline(dataset, resume),
+      train: (pipeline) => this.#trainOn(pipeline),
+      close: (pipeline) => this.#closePipeline(pipeline),
+      evaluate: async () => {
+        if (validation !== undefined && (await this.#evaluate())) return true;
+        if (this.#checkpointDue()) await this.#checkpoint();
+        return false;
+      },
+      say: (text) => this.#job.workers.say(text),
+    };
+    return runElastic(elastic, steps);
+  }
+
+  /** The error of a run, which says who has died where that is the cause. Other ranks would wait for this one. */
+  async failed(error: unknown): Promise<unknown> {
+    const { collective } = this.#session;
+    const failure = collective?.failure;
+    await collective?.close();
+    if (!(failure instanceof PeerError) || !(error instanceof Error)) return error;
+    const death = await this.#job.workers.death();
+    if (death === undefined) return error;
+    return new WorkerDiedError(`${error.message}; ${death}`, { cause: error });
   }
 
   async #epoch(): Promise<FitResult["stopped"]> {
@@ -146,34 +203,54 @@ class FitLoop {
 
   /** Trains on what is left of a dataset in this epoch. */
   async #pass(dataset: Dataset): Promise<FitResult["stopped"]> {
+    if (this.#options.signal?.aborted === true) return "signal";
+    const pipeline = await this.#openPipeline(dataset, this.#trainer.state.data);
+    try {
+      return await this.#trainOn(pipeline);
+    } finally {
+      await this.#closePipeline(pipeline);
+    }
+  }
+
+  #openPipeline(dataset: Dataset, resume: PipelineState | undefined): Promise<Pipeline> {
+    this.#paused = false;
+    this.#openedAt = this.#trainer.state.samples;
+    const options = { trainers: this.#job.threads, epoch: this.#trainer.state.epoch };
+    return openPipeline(this.#job.heap, dataset, { ...options, ...(resume === undefined ? {} : { resume }) });
+  }
+
+  async #closePipeline(pipeline: Pipeline): Promise<void> {
+    const { count, first } = pipeline.badLines();
+    const before = this.#badLines;
+    this.#badLines = { count: before.count + count, first: before.count > 0 ? before.first : first };
+    await pipeline.close();
+  }
+
+  /** Trains until the rows of a pipeline are used up. With `elastic`, also again after it has failed. */
+  async #trainOn(pipeline: Pipeline): Promise<FitResult["stopped"]> {
     const { signal } = this.#options;
     const trainer = this.#trainer;
-    const { epoch, data } = trainer.state;
-    if (signal?.aborted === true) return "signal";
-    const pipeline = await openPipeline(this.#job.heap, dataset, {
-      trainers: this.#job.threads,
-      epoch,
-      ...(data === undefined ? {} : { resume: data }),
-    });
-    try {
-      while (!(await this.#train(pipeline))) {
-        trainer.state = { ...trainer.state, data: pipeline.state() };
-        const { collective } = this.#session;
-        if (collective === undefined ? signal?.aborted : this.#control.agreed & Wish.stop) return "signal";
-        if (this.#evaluationDue() && (await this.#evaluate(false))) return "early-stop";
-        if (this.#checkpointDue()) await this.#checkpoint();
-        if (collective !== undefined) await trainer.workers!.meet(`${trainer.model.name}/pause`);
-        pipeline.continue();
-      }
-      await pipeline.finished;
-      await this.#flush();
-    } finally {
-      const { count, first } = pipeline.badLines();
-      const before = this.#badLines;
-      this.#badLines = { count: before.count + count, first: before.count > 0 ? before.first : first };
-      await pipeline.close();
+    pipeline.clearInterrupt();
+    if (this.#paused) this.#continue(pipeline);
+    while (!(await this.#train(pipeline))) {
+      this.#paused = true;
+      trainer.state = { ...trainer.state, data: pipeline.state() };
+      const { collective } = this.#session;
+      if (collective === undefined ? signal?.aborted : this.#control.agreed & Wish.stop) return "signal";
+      if (this.#evaluationDue() && (await this.#evaluate(false))) return "early-stop";
+      if (this.#checkpointDue()) await this.#checkpoint();
+      if (collective !== undefined) await trainer.workers!.meet(`${trainer.model.name}/pause`);
+      this.#continue(pipeline);
     }
+    await pipeline.finished;
+    await this.#flush();
     return "finished";
+  }
+
+  #continue(pipeline: Pipeline): void {
+    this.#paused = false;
+    this.#pausing = undefined;
+    pipeline.continue();
   }
 
   /** Lets the threads train until the epoch's rows are used up (true) or something else is to be done first (false). */
@@ -184,19 +261,23 @@ class FitLoop {
     this.#control.step = start.step;
     this.#control.clearWishes();
     this.#window.read();
-    let pausing: Promise<void> | undefined;
+    const elastic = this.#elastic;
+    // What was agreed on before a worker died is still to be done.
+    const wishes = elastic?.wishes ?? 0;
+    if (wishes === 0) this.#pausing = undefined;
     let failure: { readonly error: unknown } | undefined;
     const pause = (): void => {
-      if (pausing !== undefined) return;
-      pausing = pipeline.pause();
+      if (this.#pausing !== undefined) return;
+      this.#pausing = pipeline.pause();
       // Awaited below; a reader that fails before must not bring the process down.
-      pausing.catch(() => undefined);
+      this.#pausing.catch(() => undefined);
     };
     // Ranks in step pause in the same step.
     const wish = (what: number): void => (collective === undefined ? pause() : this.#control.ask(what));
     const stop = (): void => wish(Wish.stop);
     const granted = (): void => {
       if (this.#control.agreed !== 0) pause();
+      if (elastic !== undefined) elastic.wishes = this.#control.agreed;
     };
     const look = (): void => {
       try {
@@ -205,14 +286,21 @@ class FitLoop {
         failure ??= { error };
         pipeline.interrupt();
       }
+      const { state } = this.#trainer;
+      this.#progress.tell(state, this.#session, pipeline.progress().rows > state.samples - this.#openedAt);
       if (this.#evaluationDue() || this.#checkpointDue()) wish(Wish.pause);
     };
     if (signal?.aborted === true) stop();
     signal?.addEventListener("abort", stop);
     const timer = setInterval(look, RECORD_MS);
     const agreed = collective === undefined ? undefined : this.#control.agreement().then(granted);
+    this.#control.agree(wishes);
     try {
       await this.#runThreads(pipeline);
+    } catch (error) {
+      // How far it has come.
+      if (elastic !== undefined) this.#record(pipeline, start);
+      throw error;
     } finally {
       clearInterval(timer);
       signal?.removeEventListener("abort", stop);
@@ -221,13 +309,16 @@ class FitLoop {
     }
     if (failure !== undefined) throw failure.error;
     this.#record(pipeline, start);
+    this.#progress.tell(this.#trainer.state, undefined, true);
     await collective?.averageStatistics();
-    if (pausing === undefined) return true;
-    await pausing;
+    if (this.#pausing === undefined) return true;
+    await this.#pausing;
     const left = pipeline.state().ranges.length > 0;
-    if (collective === undefined ? left : await collective.any(left)) return false;
+    const more = collective === undefined ? left : await collective.any(left);
+    if (elastic !== undefined) elastic.wishes = 0;
+    if (more) return false;
     // Nothing is left to read: lets the readers find that out.
-    pipeline.continue();
+    this.#continue(pipeline);
     return true;
   }
 

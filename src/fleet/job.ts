@@ -35,10 +35,6 @@ const initSchema = z.strictObject({
 export type InitOptions = z.input<typeof initSchema>;
 
 export class Job {
-  /** This process's number among the workers of the job, from 0. */
-  readonly rank: number;
-  /** Workers of the job. */
-  readonly worldSize: number;
   /** Trainer threads of this process. */
   readonly threads: number;
   readonly heap: Heap;
@@ -55,8 +51,6 @@ export class Job {
   readonly #leave: () => Promise<void>;
 
   constructor(threads: number, heap: Heap, provider: ProviderDescription, place: Place = alone) {
-    this.rank = place.rank;
-    this.worldSize = place.worldSize;
     this.workers = place.workers;
     this.world = place.world;
     this.servers = place.servers;
@@ -65,6 +59,16 @@ export class Job {
     this.heap = heap;
     this.provider = provider;
     this.pool = new TrainerPool(heap, threads);
+  }
+
+  /** This process's number among the workers that train together, from 0. With `elastic` it changes when one dies. */
+  get rank(): number {
+    return this.workers.rank;
+  }
+
+  /** How many workers train together. */
+  get worldSize(): number {
+    return this.workers.workers;
   }
 
   /** Which engine computes: "onednn" or "wasm". */

@@ -4,8 +4,6 @@ import { Servers } from "./servers.ts";
 import { Workers } from "./workers.ts";
 
 export interface Place {
-  readonly rank: number;
-  readonly worldSize: number;
   readonly workers: Workers;
   readonly servers: Servers | undefined;
   /** What the environment, or the caller, says of the job. */
@@ -17,8 +15,6 @@ const aloneWorld: World = { job: "", role: "worker", rank: 0, workers: 1, server
 
 /** A process that is the whole job. */
 export const alone: Place = {
-  rank: 0,
-  worldSize: 1,
   workers: new Workers({ rank: 0, workers: 1 }),
   servers: undefined,
   world: aloneWorld,
@@ -33,15 +29,21 @@ const SERVERS_MS = 120_000;
  * @throws ClusterError when the coordinator or a server does not come
  */
 export async function takePlace(world: World, addresses: readonly string[] | undefined): Promise<Place> {
-  const { rank, workers, servers: count, keys } = world;
-  const member = world.coordinator === undefined ? undefined : await Member.connect(world);
+  const { rank, workers: count, servers: serverCount, attempt, keys } = world;
+  const served = serverCount > 0 || addresses !== undefined;
+  let workers: Workers | undefined;
+  const onLost = ({ message }: Error): void => workers?.lose(`the coordinator of the job is gone: ${message}`);
+  const member = world.coordinator === undefined ? undefined : await Member.connect(world, { onLost });
   await member?.join();
-  const place = { rank, worldSize: workers, world, leave: async () => member?.leave() };
-  const options = { rank, workers, member, ...(keys === undefined ? {} : { keys }) };
-  if (count === 0 && addresses === undefined) return { ...place, workers: new Workers(options), servers: undefined };
+  const place = { world, leave: async () => member?.leave() };
+  const options = { rank, workers: count, attempt, member, bound: !served, ...(keys === undefined ? {} : { keys }) };
+  if (!served) {
+    workers = new Workers(options);
+    return { ...place, workers, servers: undefined };
+  }
   const members =
     addresses === undefined && member !== undefined
-      ? await member.members("server", count, { timeoutMs: SERVERS_MS })
+      ? await member.members("server", serverCount, { timeoutMs: SERVERS_MS })
       : [];
   const servers = new Servers({ ...options, addresses: addresses ?? members.flatMap((server) => server.addresses) });
   return { ...place, workers: servers, servers };

@@ -119,6 +119,19 @@ export class ServedSession {
     return this.#communicator.traffic.steps;
   }
 
+  /** Whether servers wait for all workers before they answer. */
+  get inStep(): boolean {
+    return this.model.mode === "sync";
+  }
+
+  /** The request to servers that is under way. */
+  get request(): string | undefined {
+    const { pushing, pulling } = this.traffic;
+    const names = this.model.tables.map(({ spec }) => spec.name);
+    const what = names.length === 0 ? "weights" : `${names.length === 1 ? "table" : "tables"} ${names.join(", ")}`;
+    return pushing > 0 ? `push ${what}` : pulling > 0 ? `pull ${what}` : undefined;
+  }
+
   get traffic(): Traffic {
     return this.#communicator.traffic;
   }

@@ -85,6 +85,11 @@ const strategySchema = z.strictObject({
     })
     .optional(),
   /**
+   * Mode `collective`: training goes on when workers die, while at least `min` are left. These go on from the state of the one
+   * that had come furthest; a worker that is started again joins them when the next epoch begins.
+   */
+  elastic: z.strictObject({ min: z.int().min(1) }).optional(),
+  /**
    * Bounds gradients before the optimizer sees them; in mode `sync` those of the union batch. `value`: each element;
    * `norm`: the gradient of each parameter; `globalNorm`: all gradients together, as PyTorch's `clip_grad_norm_`. The
    * norms do not serve models with tables, whose batches have the gradients of a few rows.
@@ -163,6 +168,7 @@ const COLLECTIVE_ONLY = [
   "adaptiveLocalSGD",
   "syncBatchNorm",
   "dgc",
+  "elastic",
 ] as const;
 const ASYNC_ONLY = ["prefetch", "sendQueueSize", "maxMergeGrads", "sendWaitTimes"] as const;
 
@@ -214,8 +220,11 @@ export function expectCollective(
   strategy: Strategy,
   optimizers: Readonly<Record<string, { readonly name: string }>>,
 ): void {
-  const { localSGD, adaptiveLocalSGD, syncBatchNorm, ema, gradientMerge = 1, amp } = strategy;
+  const { localSGD, adaptiveLocalSGD, syncBatchNorm, ema, gradientMerge = 1, amp, elastic } = strategy;
   expectCompressible(strategy, optimizers);
+  if (strategy.dgc !== undefined && elastic !== undefined) {
+    throw new Error("strategy: dgc does not combine with elastic: what ranks have held back would be lost with them");
+  }
   if (!isLocal(strategy)) return;
   const name = localSGD === undefined ? "adaptiveLocalSGD" : "localSGD";
   const fail = (what: string): never => {
@@ -227,6 +236,7 @@ export function expectCollective(
   if (other !== undefined) {
     fail(`takes the mean of weights, which is right for SGD and momentum only; the optimizer is ${other.name}`);
   }
+  if (elastic !== undefined) fail("does not combine with elastic: weights of ranks differ between two means");
   if (syncBatchNorm === true) fail("does not combine with syncBatchNorm: ranks that train apart do not meet in a step");
   if (ema !== undefined) fail("does not combine with ema: each rank would keep averages of its own");
   if (gradientMerge > 1)

@@ -121,8 +121,11 @@ function updater(
       learn: scaleLearner(bound, scale),
     };
   });
+  const { exchange } = request;
+  const tally = exchange?.settles === true && thread === 0 ? new Tally(heap, exchange) : undefined;
   return (step, weight) => {
     for (let i = 0; i < phases.length; i++) {
+      tally?.settle();
       if (request.mode === "sync") meet(barrier);
       phases[i]!.setInputs(step, weight);
       runStep(phases[i]!.run, step, request.rank);

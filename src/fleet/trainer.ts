@@ -5,6 +5,7 @@ import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
 import type { ImportOptions, ImportReport } from "../weights/index.ts";
+import { Regroup } from "./collective/regroup.ts";
 import { wholeOf } from "./data-parts.ts";
 import { expectMetric } from "./early-stop.ts";
 import { runFit } from "./fit.ts";
@@ -17,6 +18,7 @@ import {
   importInto,
 } from "./interchange.ts";
 import type { Job } from "./job.ts";
+import { type KeptState, keepState, restoreState } from "./kept-state.ts";
 import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
 import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
@@ -52,9 +54,13 @@ export class Trainer {
   state: TrainingState = initialState;
   /** How often training was begun: workers share out the data of each time anew. */
   fits = 0;
+  /** With `elastic`, in a job of several workers. */
+  regroup: Regroup | undefined;
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   #busy: string | undefined;
+  /** What was learnt, while the session is opened anew. */
+  #kept: KeptState | undefined;
 
   /** Use `job.trainer(model, options)`. @throws for a wrong option. */
   constructor(job: Job, model: Model, options: TrainerOptions) {
@@ -257,8 +263,7 @@ export class Trainer {
 
   /** The session for batches of this layout; the first call decides it. */
   async session(layout: BatchLayout): Promise<Session> {
-    const { optimizers, strategy, seed } = this;
-    this.#opening ??= Session.open(this.job, this.model, layout, { optimizers, strategy, seed });
+    this.#opening ??= this.#open(layout);
     try {
       this.#session = await this.#opening;
     } catch (error) {
@@ -278,6 +283,31 @@ export class Trainer {
     if (this.#session !== undefined) return this.#session;
     throw new Error(`${what}: there is nothing to save before fit, load or importWeights`);
   }
+  /** Opens the session again for the workers that train together now; what was learnt stays. */
+  async renew(layout: BatchLayout): Promise<Session> {
+    const { heap } = this.job;
+    const before = this.#session;
+    if (before !== undefined) this.#kept = keepState(heap, before);
+    this.#session = undefined;
+    this.#opening = undefined;
+    await before?.close();
+    const session = await this.session(layout);
+    if (this.#kept !== undefined) restoreState(heap, session, this.#kept);
+    this.#kept = undefined;
+    return session;
+  }
+
+  async #open(layout: BatchLayout): Promise<Session> {
+    const { job, model, optimizers, strategy, seed } = this;
+    const { workers } = job;
+    const several = workers.member !== undefined && workers.workers > 1;
+    if (strategy.elastic !== undefined && several && this.regroup === undefined) {
+      this.regroup = new Regroup(workers, strategy.elastic);
+      await this.regroup.enter();
+    }
+    return Session.open(job, model, layout, { optimizers, strategy, seed });
+  }
+
 
   #begin(what: string): void {
     if (this.#busy === CLOSED) throw new Error(`${what}: this trainer is closed; make a new one`);

@@ -1,6 +1,7 @@
 // The workers of a job, and how they act together.
 import { deserialize, serialize } from "node:v8";
 import type { Membership } from "../cluster/index.ts";
+import { Deaths, type Life } from "./deaths.ts";
 
 const READY = "ready";
 /** Evaluations and saves may take long. */
@@ -9,22 +10,66 @@ const WAIT_MS = 24 * 3600 * 1000;
 export interface WorkersOptions {
   readonly rank: number;
   readonly workers: number;
+  /** Which of its lives this is: 0, or how often it was started again. */
+  readonly attempt?: number;
   /** Where there are several workers. */
   readonly member?: Membership | undefined;
+  /** Nobody goes on without the others: waits end with an error when one dies. */
+  readonly bound?: boolean;
+}
+
+/** Who trains together: all workers of the job, or after a fault those that are left. */
+export interface Roster {
+  /** How often it has changed. */
+  readonly generation: number;
+  /** In the order of their numbers in the job. A place in the list is a rank in the group. */
+  readonly lives: readonly Life[];
 }
 
 export class Workers {
-  /** This one's number, from 0. */
-  readonly rank: number;
-  /** How many there are. */
-  readonly workers: number;
   readonly member: Membership | undefined;
-  readonly #counts = new Map<string, number>();
+  readonly own: Life;
+  readonly #deaths: Deaths | undefined;
+  #roster: Roster;
+  #counts = new Map<string, number>();
 
-  constructor({ rank, workers, member }: WorkersOptions) {
-    this.rank = rank;
-    this.workers = workers;
+  constructor({ rank, workers, attempt = 0, member, bound = false }: WorkersOptions) {
+    this.own = { rank, attempt };
     this.member = member;
+    this.#deaths = bound && member !== undefined && workers > 1 ? new Deaths(member) : undefined;
+    // Of the others, any life will do until the roster says which.
+    const lives = Array.from({ length: workers }, (_, other) =>
+      other === rank ? this.own : { rank: other, attempt: 0 },
+    );
+    this.#roster = { generation: 0, lives };
+  }
+
+  /** This one's number among those that train together, from 0. */
+  get rank(): number {
+    return this.#roster.lives.findIndex(({ rank }) => rank === this.own.rank);
+  }
+
+  /** How many train together. */
+  get workers(): number {
+    return this.#roster.lives.length;
+  }
+
+  get roster(): Roster {
+    return this.#roster;
+  }
+
+  /** Others train together from now on. */
+  take(roster: Roster): void {
+    this.#roster = roster;
+  }
+
+  /** How often things were numbered: whoever comes later goes on from there. */
+  get counts(): readonly (readonly [string, number])[] {
+    return [...this.#counts];
+  }
+
+  set counts(counts: readonly (readonly [string, number])[]) {
+    this.#counts = new Map(counts);
   }
 
   /** One line for whoever watches. */
@@ -52,24 +97,70 @@ export class Workers {
   /**
    * Runs `work` in the worker of rank 0 and gives its result, plain data, to all. Every worker must call it as often, in the
    * same order.
+   * @throws WorkerDiedError when one dies meanwhile; the call may then be repeated
    */
   async together<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (this.member === undefined || this.workers === 1) return work();
-    const key = `together/${what}/${this.count(what)}`;
+    const { member } = this;
+    if (member === undefined || this.workers === 1) return work();
+    const number = this.count(what);
+    const key = `together/${what}/${number}`;
     // A worker that was started again takes what its earlier life has found out.
-    if (this.rank === 0 && (await this.member.peek(key)) === undefined) {
+    if (this.rank === 0 && (await member.peek(key)) === undefined) {
       const result = await outcome(work);
-      await this.member.set(key, serialize(result));
+      await member.set(key, serialize(result));
     }
-    const result = deserialize(await this.member.get(key, { timeoutMs: WAIT_MS })) as Outcome<T>;
-    if ("error" in result) throw new Error(`${this.rank === 0 ? "" : "worker 0: "}${result.error}`);
-    return result.value;
+    try {
+      const result = deserialize(await this.valueOf(key)) as Outcome<T>;
+      if ("error" in result) throw new Error(`${this.rank === 0 ? "" : "worker 0: "}${result.error}`);
+      return result.value;
+    } catch (error) {
+      if ((error as Error).name === "WorkerDiedError") this.#counts.set(what, number);
+      throw error;
+    }
   }
 
-  /** Returns when all workers are here. */
+  /** Waits for a value that one of the others sets. @throws WorkerDiedError when one dies meanwhile */
+  valueOf(key: string): Promise<Uint8Array> {
+    const member = this.member!;
+    return this.#waiting(async (signal) => {
+      try {
+        return await member.get(key, { timeoutMs: WAIT_MS, signal });
+      } catch (error) {
+        // Who has set it may have ended since.
+        const value = signal.aborted ? await member.peek(key) : undefined;
+        if (value === undefined) throw error;
+        return value;
+      }
+    });
+  }
+
+  /** Returns when all workers are here. @throws WorkerDiedError when one dies meanwhile */
   async meet(name: string): Promise<void> {
-    if (this.member === undefined || this.workers === 1) return;
-    await this.member.barrier(name, this.workers, { whenDead: "wait", timeoutMs: WAIT_MS });
+    const { member } = this;
+    if (member === undefined || this.workers === 1) return;
+    const { generation } = this.#roster;
+    const whole = generation === 0 ? name : `${name}/${generation}`;
+    await this.#waiting((signal) =>
+      member.barrier(whole, this.workers, { whenDead: "wait", timeoutMs: WAIT_MS, signal }),
+    );
+  }
+
+  /** The coordinator is gone. */
+  lose(text: string): void {
+    this.#deaths?.lose(text);
+  }
+
+  /** What the coordinator says of the death behind an error of collectives: who, what, since when. */
+  async death(): Promise<string | undefined> {
+    return this.#deaths?.lineOf(this.#others);
+  }
+
+  get #others(): readonly Life[] {
+    return this.#roster.lives.filter(({ rank }) => rank !== this.own.rank);
+  }
+
+  #waiting<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.#deaths?.whileAlive(this.#others, work) ?? work(new AbortController().signal);
   }
 }
 

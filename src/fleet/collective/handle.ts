@@ -29,6 +29,8 @@ export interface ExchangeHandle {
   readonly tickets: number;
   /** What ranks bring to a step: a sum over the ranks of the numbers at this address. */
   readonly tally: NamedCall & { readonly address: number };
+  /** Whether all sums must be there before one of them is applied, so that a death leaves no rank with half a step. */
+  readonly settles?: boolean;
   /** Address of the `Timeline`. */
   readonly timeline: number;
   /** What losses are divided by: the rows of a batch. */
@@ -124,12 +126,17 @@ export class Tally {
   /** The tally's place among the tickets. */
   readonly #place: number;
   readonly #timeline: Timeline;
+  readonly #started: readonly { readonly queue: CallQueue; readonly place: number }[];
 
   constructor(heap: Heap, { queues, calls, tickets, tally, timeline }: ExchangeHandle) {
     this.#timeline = new Timeline(heap, timeline);
     const all = queues.map((address) => new CallQueue(heap, address));
     this.#queue = all[tally.stream];
     this.#place = Object.keys(calls).length;
+    this.#started = Object.values(calls).flatMap(({ stream }, place) => {
+      const queue = all[stream];
+      return queue === undefined ? [] : [{ queue, place }];
+    });
     this.#tickets = heap.i32(tickets, this.#place + 1);
     this.#id = tally.id;
     this.#numbers = heap.f32(tally.address, TALLY_NUMBERS);
@@ -154,6 +161,11 @@ export class Tally {
   end(): void {
     if (this.#queue === undefined) return;
     waitTimed(this.#queue, this.#tickets[this.#place]!, this.#place, this.#timeline);
+  }
+
+  /** Waits for all that was started. */
+  settle(): void {
+    for (const { queue, place } of this.#started) queue.wait(this.#tickets[place]!);
   }
 
   get rows(): number {

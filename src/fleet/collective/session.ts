@@ -107,6 +107,7 @@ export class CollectiveSession {
       ...{ rank: job.rank, queues: this.#groups.map(({ queue }) => queue.address) },
       ...{ calls, tickets, batch: layout.batch, timeline: this.timeline.address },
       tally: { ...this.#prepare(tally, 0), address },
+      settles: strategy.elastic !== undefined,
       ...(dgc === undefined ? {} : { dgc }),
     };
   }
@@ -121,19 +122,20 @@ export class CollectiveSession {
         `strategy: mode "collective" with ${workers} workers needs a coordinator; start the script with flotilla launch --workers ${workers} …`,
       );
     }
-    const number = job.workers.count("collective");
+    const { streams = 1, elastic } = strategy;
+    // Who has come back since has not counted what the others have.
+    const number = elastic === undefined ? job.workers.count("collective") : `g${job.workers.roster.generation}`;
     const lines = Object.entries({ ...settings, threads: job.threads }).map(
       ([key, value]) => `${key}: ${JSON.stringify(value)}`,
     );
     const text = [...lines, programs.exchange!.description].join("\n");
     await expectSame(member, { rank, workers }, `collective/program/${number}`, text);
-    const { streams = 1 } = strategy;
     const groups: Group[] = [];
     try {
       for (let stream = 0; stream < streams; stream++) {
         const name = `c${number}-${stream}`;
         const bufferBytes = stream === 0 ? exchangeBytes(programs) + TALLY_BYTES + FLAG_BYTES : 0;
-        groups.push(await joinGroup(member, job.world, { heap: job.heap, name, bufferBytes }));
+        groups.push(await joinGroup(member, { ...job.world, rank, workers }, { heap: job.heap, name, bufferBytes }));
       }
       return new CollectiveSession(options, groups);
     } catch (error) {
@@ -142,8 +144,25 @@ export class CollectiveSession {
     }
   }
 
-  /** Gives all ranks the weights and the optimizer state of rank 0. */
-  async share(): Promise<void> {
+  /** The name of the collective that this rank is at, and in which it may wait for others. */
+  get waitsIn(): string | undefined {
+    for (const [stream, { queue }] of this.#groups.entries()) {
+      const id = queue.current;
+      if (id === undefined) continue;
+      if (id === this.handle.tally.id && stream === this.handle.tally.stream) return TALLY_NAME;
+      const calls = Object.entries(this.handle.calls);
+      return calls.find(([, call]) => call.id === id && call.stream === stream)?.[0] ?? "a collective";
+    }
+    return undefined;
+  }
+
+  /** Why the group has ended; undefined while it has not. */
+  get failure(): Error | undefined {
+    return this.#groups.map(({ queue }) => queue.failure).find((error) => error !== undefined);
+  }
+
+  /** Gives all ranks the weights and the optimizer state of one. */
+  async share(root = 0): Promise<void> {
     const [group] = this.#groups;
     const { parameters } = this.#options;
     for (const name of parameters.trainableNames) {
@@ -151,7 +170,7 @@ export class CollectiveSession {
       if (parameters.names.includes(snapshot)) parameters.view(snapshot).set(parameters.view(name));
     }
     if (group === undefined) return;
-    await group.done(group.broadcast(parameters.address, parameters.bytes / 4, { name: "parameters of rank 0" }));
+    await group.done(group.broadcast(parameters.address, parameters.bytes / 4, { root, name: "parameters" }));
   }
 
   /** Gives all ranks the mean of the running statistics, which each moves by its own batches. */
