@@ -1,5 +1,6 @@
 // A real Slurm of two nodes, and real mpirun and mpiexec, where they are installed.
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type SlurmCluster, startSlurm, whyNoSlurm, whyNot } from "../../test/slurm.ts";
 import { generateCriteo } from "../data/index.ts";
@@ -10,6 +11,7 @@ import { Child } from "./testing.ts";
 import { LaunchPlace } from "./testing-launch.ts";
 
 const place = new LaunchPlace();
+const digits = fileURLToPath(new URL("../../examples/mnist.ts", import.meta.url));
 afterAll(() => place.dispose());
 
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
@@ -102,6 +104,14 @@ describe.skipIf(noSlurm !== undefined)(`under Slurm${noSlurm === undefined ? "" 
     expect(stderr).toMatch(/^flotilla: server 0 .* was killed by SIGKILL at .*; it is started again$/m);
     const trained = [...stdout.matchAll(/trained (\d+) auc/g)];
     expect(trained.reduce((sum, [, samples]) => sum + Number(samples), 0)).toBe(3 * 2000);
+    expect(code).toBe(0);
+  });
+
+  it("trains a dense model on both nodes, whose ranks end with the same bits", async () => {
+    const settings = ["--rows", "64", "--batch", "32", "--export", place.path];
+    const { code, stdout, stderr } = await run("srun", "-N2", "-n2", process.execPath, digits, ...settings).outcome;
+    expect(stdout, stderr).toMatch(/% of the held-out pictures right, 2 steps, 2 workers\n$/);
+    expect(place.read("weights-0.safetensors")).toBe(place.read("weights-1.safetensors"));
     expect(code).toBe(0);
   });
 

@@ -35,7 +35,8 @@ export async function takePlace(world: World, addresses: readonly string[] | und
   const onLost = ({ message }: Error): void => workers?.lose(`the coordinator of the job is gone: ${message}`);
   const member = world.coordinator === undefined ? undefined : await Member.connect(world, { onLost });
   await member?.join();
-  const place = { world, leave: async () => member?.leave() };
+  // With the name of this machine as the others reach it.
+  const place = { world: member?.world ?? world, leave: async () => member?.leave() };
   const options = { rank, workers: count, attempt, member, bound: !served, ...(keys === undefined ? {} : { keys }) };
   if (!served) {
     workers = new Workers(options);
