@@ -7,7 +7,7 @@ export { Checkpoint, openCheckpoint } from "./open.ts";
 export { SafetensorsFile, writeSafetensors } from "./safetensors.ts";
 export type { TensorEntry } from "./safetensors-header.ts";
 export { saveCheckpoint } from "./save.ts";
-export { bytesOfRow, writeTableFile } from "./table-files.ts";
+export { bytesOfRow, openTableFile, writeTableFile } from "./table-files.ts";
 export type {
   CheckpointContents,
   JsonValue,

@@ -73,6 +73,7 @@ async function writeContents(
     }
     savedTables.push(await writeTable(folder, table, maxFileBytes, onBytes));
   }
+  await options.beside?.(folder);
   await writeSynced(join(folder, STATE), `${JSON.stringify(contents.state ?? null, null, 2)}\n`);
 
   const files = [];

@@ -1,7 +1,7 @@
 // Tables as safetensors files: a tensor `keys` U64 [rows] and a tensor F32 [rows, width] per column, split by rows into
 // files of limited size. Rows stream in and out in chunks of all columns.
 import { open } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "./error.ts";
 import { type OnBytes, RegionWriter, replaceFile, writeAll } from "./files.ts";
 import type { ManifestTable } from "./manifest.ts";
@@ -211,6 +211,24 @@ export async function openTable(folder: string, table: ManifestTable): Promise<S
   const chunks = (maxRows = DEFAULT_CHUNK_ROWS, range: TableRange = {}): AsyncIterable<TableChunk> =>
     readRows(folder, table, maxRows, range);
   return { name, rows, columns, chunks };
+}
+
+/**
+ * A table that `writeTableFile` wrote, named by the file's metadata.
+ * @throws CheckpointError when the file is something else, or damaged
+ */
+export async function openTableFile(path: string): Promise<SavedTable> {
+  await using file = await SafetensorsFile.open(path);
+  const { dtype, shape } = file.entry(KEYS);
+  const rows = shape[0] ?? 0;
+  if (dtype !== "U64" || shape.length !== 1) {
+    throw new CheckpointError(path, `is no table: tensor "${KEYS}" is ${dtype} [${shape}], expected U64 [rows]`);
+  }
+  const columns = [...file.tensors]
+    .filter(([name]) => name !== KEYS)
+    .map(([name, entry]) => ({ name, width: entry.shape[1] ?? 0 }));
+  const name = file.metadata.table ?? basename(path, ".safetensors");
+  return await openTable(dirname(path), { name, rows, columns, files: [{ name: basename(path), rows }] });
 }
 
 async function* readRows(

@@ -59,6 +59,8 @@ export interface SaveOptions {
   /** Largest size of one file; default 2 GiB. Tables are split by rows, dense tensors between tensors. */
   readonly maxFileBytes?: number;
   readonly onProgress?: (progress: SaveProgress) => void;
+  /** Writes folders of its own into the checkpoint's folder, before that takes its place. */
+  readonly beside?: (folder: string) => Promise<void>;
 }
 
 export interface OpenOptions {

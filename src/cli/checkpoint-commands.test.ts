@@ -67,6 +67,13 @@ describe("flotilla export", () => {
     expect(less.stdout).toMatch(/^3 rows of ids/);
   });
 
+  it("lays deltas over a base", async () => {
+    await place.run("export", "saved", "--mode", "delta", "--score", "0", "--fields", "v", "-o", "d.safetensors");
+    const words = ["export", "saved", "--apply", "d.safetensors", "--apply", "saved", "-o", "now.parquet"];
+    expect((await place.run(...words)).stdout).toMatch(/^3 rows of ids → now\.parquet: v, /);
+    expect((await rowsOf("now.parquet")).map(({ key }) => key)).toEqual([...partKeys[0]!, ...partKeys[1]!].sort());
+  });
+
   it.each([
     [["runs/run"], /required option '-o, --output <file>' not specified/],
     [["saved", "-o", "x.parquet", "--mode", "bass"], /did you mean base\?/],
@@ -81,6 +88,7 @@ describe("flotilla export", () => {
     ["runs/run", { output: "x.csv" }, /x\.csv ends neither in \.parquet nor in \.safetensors/],
     ["runs/run", { output: "none/x.parquet" }, /there is no folder \S*none/],
     ["runs/run", { score: 2 }, /--score are for --mode base and delta; mode all exports all rows/],
+    ["saved", { mode: "base", apply: ["saved"] }, /--apply is for --mode all, this is base/],
     ["saved", { mode: "base", deltaScore: 1 }, /--delta-score is for --mode delta/],
   ] as const)("refuses %s with %j", async (path, flags, message) => {
     const options = { output: "x.parquet", verify: true, ...flags };

@@ -11,6 +11,7 @@ const formats = ["parquet", "safetensors"] as const;
 /** @param exit receives the exit code of the command that ran */
 export function addCheckpointCommands(program: Command, exit: (code: number) => void): void {
   const names = (text: string): string[] => text.split(",");
+  const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
   const command = program
     .command("export")
     .summary("write a table of a checkpoint into one file")
@@ -18,7 +19,10 @@ export function addCheckpointCommands(program: Command, exit: (code: number) => 
       "Writes the rows of a table, saved by one process or by any number of partitions of servers, into one Parquet or\nsafetensors file. The file appears when it is complete.",
     )
     .usage("CHECKPOINT -o FILE [options]")
-    .argument("<checkpoint>", "a run, a checkpoint folder, or the folder into which servers saved")
+    .argument(
+      "<checkpoint>",
+      "a run, a checkpoint folder, the folder into which servers saved, or an exported .safetensors",
+    )
     .addHelpText(
       "after",
       `
@@ -27,12 +31,14 @@ a tensor "keys" U64 [rows] and a tensor F32 [rows, width] for each column.
 
 For online serving, of tables whose rows have statistics: base are the rows worth serving (their score is at least --score
 and they were seen within --keep-unseen days), delta those of them that gained at least --delta-score since the servers'
-last delta save. daily is all, and unseen days are one more. The checkpoint stays as it is.
+last delta save. daily is all, and unseen days are one more. The checkpoint stays as it is. --apply lays deltas over it:
+their rows take the place of those before, or join them.
 
 Examples:
   flotilla export runs/ctr -o features.parquet
   flotilla export runs/ctr --table features --fields embedding,embedding.sum -o features.safetensors
-  flotilla export saved/day-7 --mode delta -o delta-7.parquet`,
+  flotilla export saved/day-7 --mode delta -o delta-7.safetensors
+  flotilla export base.safetensors --apply delta-6.safetensors --apply delta-7.safetensors -o now.parquet`,
     )
     .action(async (checkpoint: string, flags: ExportFlags) =>
       exit(await (await import("./export.ts")).exportCommand(checkpoint, flags)),
@@ -49,6 +55,7 @@ Examples:
   command
     .optionsGroup("Rows:")
     .option("--mode <name>", "all, base, delta or daily (default: all)", (text) => oneOf("--mode", text, modes))
+    .option("--apply <delta>", "lay a delta over it, saved or exported; repeat it for more, oldest first", collect)
     .option("--score <n>", "least score of base and delta (default: 1.5)", realNumber(0, Infinity, true))
     .option("--delta-score <n>", "least gain of delta (default: 0.25)", realNumber(0, Infinity, true))
     .option("--keep-unseen <days>", "most days unseen of base and delta (default: 16)", realNumber(0, Infinity, true))

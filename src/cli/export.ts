@@ -22,6 +22,7 @@ export interface ExportFlags {
   readonly fields?: readonly string[];
   readonly format?: TableFormat;
   readonly mode?: "all" | "base" | "delta" | "daily";
+  readonly apply?: readonly string[];
   readonly verify: boolean;
   readonly quiet?: boolean;
   readonly score?: number;
@@ -38,9 +39,10 @@ export async function openSaved(path: string, options: Parameters<typeof openTab
 }
 
 export async function exportCommand(path: string, flags: ExportFlags): Promise<number> {
-  const { output, table, fields, mode = "all", verify, quiet = false } = flags;
+  const { output, table, fields, mode = "all", apply = [], verify, quiet = false } = flags;
   const format = flags.format ?? formatOf(output);
   const rules = rulesOf(flags);
+  if (apply.length > 0 && mode !== "all") throw new UsageError(`--apply is for --mode all, this is ${mode}`);
   if (!existsSync(dirname(output))) throw new UsageError(`--output: there is no folder ${dirname(output)}`);
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
@@ -55,8 +57,11 @@ export async function exportCommand(path: string, flags: ExportFlags): Promise<n
       verify,
       onProgress: ({ bytes, totalBytes }) => show("check", bytes, totalBytes),
     });
+    await using opened = new AsyncDisposableStack();
+    const deltas: SavedTables[] = [];
+    for (const delta of apply) deltas.push(opened.use(await openSaved(delta, { verify })));
     const exported = await exportTable(saved, {
-      ...{ file: output, format, mode, rules, onProgress: (rows, of) => show("export", rows, of) },
+      ...{ file: output, format, mode, rules, deltas, onProgress: (rows, of) => show("export", rows, of) },
       ...withoutUndefined({ table, columns: fields }),
     });
     line.finish();

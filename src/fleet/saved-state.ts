@@ -1,8 +1,17 @@
 // A trainer as a checkpoint and back: parameters and optimizer state by name, tables by column, and the training state.
 import { z } from "zod";
-import { CheckpointError, type JsonValue, openCheckpoint, saveCheckpoint } from "../checkpoint/index.ts";
+import {
+  CheckpointError,
+  type JsonValue,
+  openCheckpoint,
+  saveCheckpoint,
+  type TableSource,
+  type TensorSource,
+} from "../checkpoint/index.ts";
 import type { BatchLayout } from "../data/index.ts";
 import type { Optimizer } from "../optim/index.ts";
+import { type SaveMode, saveModes } from "../ps/index.ts";
+import { openWholeCheckpoint } from "../ps/saved/index.ts";
 import { gatheredTensors, isGathered } from "./gathered.ts";
 import {
   type LossScaleHandle,
@@ -12,7 +21,7 @@ import {
   restoreLossScales,
 } from "./loss-scale.ts";
 import type { ParameterStore } from "./parameters.ts";
-import { loadServed, servedContents, servedTensorNames } from "./served-state.ts";
+import { loadServed, localTensors, saveParts, servedContents, servedTensorNames } from "./served-state.ts";
 import type { Session } from "./session.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -36,6 +45,8 @@ const savedSchema = z.object({
   }),
   /** Of `amp: "fp16"`: a scale a thread. */
   lossScales: z.array(lossScaleStateSchema).optional(),
+  /** Which rows of tables it holds; default all. */
+  rows: z.enum(saveModes).optional(),
 });
 
 /** What a checkpoint says of the trainer that wrote it. */
@@ -47,6 +58,7 @@ export interface SavedTrainer {
   readonly layout: BatchLayout;
   readonly training: TrainingState;
   readonly lossScales?: readonly LossScaleState[];
+  readonly rows?: SaveMode;
 }
 
 function readSaved(path: string, state: JsonValue): SavedTrainer {
@@ -62,8 +74,41 @@ export async function readTrainerState(path: string): Promise<SavedTrainer> {
   return readSaved(path, checkpoint.state);
 }
 
-export async function saveTrainer(trainer: Trainer, session: Session, path: string): Promise<void> {
-  const { parameters, tables, layout, served } = session;
+export interface SaveTrainerOptions {
+  /**
+   * With servers: each partition writes its own part, into a folder that all machines share, all at once. Default: the first
+   * worker writes everything.
+   */
+  readonly parts?: boolean;
+  /**
+   * Which rows of tables with an accessor are saved, of `parts`: `all`; `base`, those worth serving; `delta`, those of them
+   * that gained enough since the last delta; `daily`, all, which are then a day older.
+   */
+  readonly mode?: SaveMode;
+}
+
+/** @throws TypeError for a wrong option */
+export function checkSaveOptions(
+  { parts = false, mode = "all", ...unknown }: SaveTrainerOptions,
+  served: boolean,
+): void {
+  const fail = (what: string): never => {
+    throw new TypeError(`save: ${what}`);
+  };
+  const [wrong] = Object.keys(unknown);
+  if (wrong !== undefined) fail(`unknown option "${wrong}"; allowed: parts, mode`);
+  if (!saveModes.includes(mode)) fail(`mode must be one of ${saveModes.join(", ")}, got ${JSON.stringify(mode)}`);
+  if (parts && !served) fail("parts: true is for jobs with parameter servers, whose partitions write them");
+  if (mode !== "all" && !parts) fail(`mode "${mode}" chooses rows by the servers' statistics: give parts: true`);
+}
+
+export async function saveTrainer(
+  trainer: Trainer,
+  session: Session,
+  path: string,
+  { parts = false, mode = "all" }: SaveTrainerOptions = {},
+): Promise<void> {
+  const { layout, served } = session;
   const { data, ...training } = trainer.state;
   const lossScales = lossScalesOf(session);
   const state = {
@@ -73,6 +118,7 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
     strategy: trainer.strategy,
     seed: trainer.seed,
     layout,
+    ...(mode === "all" ? {} : { rows: mode }),
     lossScales: lossScales.length > 0 ? lossScaleStates(trainer.job.heap, lossScales) : undefined,
     training: {
       ...training,
@@ -81,20 +127,27 @@ export async function saveTrainer(trainer: Trainer, session: Session, path: stri
       ...(served === undefined ? {} : { step: Math.max(training.step, served.steps) }),
     },
   };
-  const contents =
-    served === undefined
-      ? {
-          tensors: [
-            ...parameters.names
-              .filter((name) => !isGathered(parameters, name))
-              .map((name) => ({ name, data: parameters.view(name) })),
-            ...gatheredTensors(parameters),
-          ].map(({ name, data }) => ({ name, dtype: "F32" as const, shape: parameters.shape(name), data })),
-          tables: Object.values(tables).map((table) => table.snapshot()),
-        }
-      : await servedContents(session, served);
   // Drops what JSON does not hold, such as absent options.
-  await saveCheckpoint(path, { ...contents, state: JSON.parse(JSON.stringify(state)) as JsonValue });
+  const plain = JSON.parse(JSON.stringify(state)) as JsonValue;
+  if (served !== undefined && parts) {
+    const contents = { tensors: localTensors(session, served), state: plain };
+    return await saveCheckpoint(path, contents, { beside: (folder) => saveParts(served, folder, mode) });
+  }
+  const contents = served === undefined ? localContents(session) : await servedContents(session, served);
+  await saveCheckpoint(path, { ...contents, state: plain });
+}
+
+function localContents({ parameters, tables }: Session): { tensors: TensorSource[]; tables: TableSource[] } {
+  const tensors = [
+    ...parameters.names
+      .filter((name) => !isGathered(parameters, name))
+      .map((name) => ({ name, data: parameters.view(name) })),
+    ...gatheredTensors(parameters),
+  ];
+  return {
+    tensors: tensors.map(({ name, data }) => ({ name, dtype: "F32", shape: parameters.shape(name), data })),
+    tables: Object.values(tables).map((table) => table.snapshot()),
+  };
 }
 
 const lossScalesOf = ({ updates }: Session): LossScaleHandle[] => updates.flatMap(({ lossScale }) => lossScale ?? []);
@@ -118,8 +171,12 @@ export async function loadTrainer(
   sessionFor: (layout: BatchLayout) => Promise<Session>,
   path: string,
 ): Promise<void> {
-  await using checkpoint = await openCheckpoint(path);
+  // Partitions of servers check the parts that they read.
+  await using checkpoint = await openWholeCheckpoint(path, { verifyParts: trainer.job.servers === undefined });
   const saved = readSaved(path, checkpoint.state);
+  if (saved.rows === "delta") {
+    throw new CheckpointError(path, "is a delta: it holds the rows that had changed; load one that was saved whole");
+  }
   const { model } = trainer;
   const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.stringify(b);
   if (saved.model.name !== model.name || differs(saved.model.config, model.config)) {
@@ -135,7 +192,7 @@ export async function loadTrainer(
   const optional = (name: string): boolean =>
     parameters.names.includes(name) && (isGathered(parameters, name) || averaged(parameters, name) !== undefined);
   const missing = absent.filter((name) => !optional(name));
-  const surplus = [...checkpoint.tensors.keys()].filter((name) => !names.includes(name));
+  const surplus = [...checkpoint.tensors].filter((name) => !names.includes(name));
   if (missing.length > 0 || surplus.length > 0) {
     const lists = [
       missing.length > 0 ? `lacks ${missing.join(", ")}` : "",

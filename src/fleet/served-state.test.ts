@@ -1,12 +1,15 @@
 // Checkpoints through servers, and what is refused.
+import { appendFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { optim } from "../index.ts";
 import { testServers } from "../ps/testing-servers.ts";
 import { init, type Job } from "./job.ts";
+import { readTrainerState } from "./saved-state.ts";
 import type { StrategyOptions } from "./strategy.ts";
-import { learnt } from "./testing.ts";
+import { difference, learnt, type Numbers } from "./testing.ts";
 import { data, folder, HEAP, model, served } from "./testing-served.ts";
+import type { Trainer } from "./trainer.ts";
 
 test("checkpoints move between one process and any number of partitions", async () => {
   const optimizer = optim.adam({ lr: 0.01 });
@@ -33,6 +36,49 @@ test("checkpoints move between one process and any number of partitions", async 
   await job.close();
 });
 
+test("parts that partitions saved load at any number of them, and into one process", async () => {
+  const optimizer = { default: optim.adam({ lr: 0.01 }), linear: optim.adagradShared({ lr: 0.1 }) };
+  const [path, again] = [join(folder.path, "parts"), join(folder.path, "parts-again")];
+  const onServers = async <T>(count: number, use: (trainer: Trainer) => Promise<T>): Promise<T> => {
+    await using servers = await testServers(count);
+    const job = await init({ threads: 1, maxBytes: HEAP, servers: servers.addresses });
+    const result = await use(job.trainer(model(), { optimizer }));
+    await job.close();
+    return result;
+  };
+  const [reference, predictions] = await onServers(4, async (trainer) => {
+    await trainer.fit(data, { progress: false });
+    await trainer.save(path, { parts: true });
+    // The folder is replaced as a whole.
+    await trainer.save(path, { parts: true });
+    return [await served(trainer, data), await trainer.predict(data)] as const;
+  });
+  expect(readdirSync(path).filter((name) => name.startsWith("part-"))).toHaveLength(4);
+  expect((await readTrainerState(path)).model.name).toBe("deepFM");
+  for (const count of [1, 3, 4]) {
+    await onServers(count, async (trainer) => {
+      await trainer.load(path);
+      expect(await served(trainer, data)).toEqual(reference);
+      expect(await trainer.predict(data)).toEqual(predictions);
+      if (count === 3) await trainer.save(again, { parts: true });
+    });
+  }
+  const job = await init({ threads: 1, maxBytes: HEAP });
+  for (const saved of [path, again]) {
+    const trainer = job.trainer(model(), { optimizer });
+    await trainer.load(saved);
+    expect(await learnt(trainer, data)).toEqual(reference);
+    expect(difference(numbersOf(await trainer.predict(data)), numbersOf(predictions)).error).toBeLessThan(1e-6);
+  }
+  appendFileSync(join(path, "part-00002-of-00004", "table-features-00001-of-00001.safetensors"), "x");
+  await expect(job.trainer(model(), { optimizer }).load(path)).rejects.toThrow("has grown");
+  rmSync(join(path, "part-00003-of-00004"), { recursive: true });
+  await expect(job.trainer(model(), { optimizer }).load(path)).rejects.toThrow("lacks part 3 of 4");
+  await job.close();
+});
+
+const numbersOf = (values: Float32Array): Numbers => new Map([["predictions", [...values]]]);
+
 test("what does not go together is refused by name", async () => {
   await using servers = await testServers(1);
   const alone = await init({ threads: 1, maxBytes: HEAP });
@@ -47,6 +93,17 @@ test("what does not go together is refused by name", async () => {
   expect(() => make(job, { ema: 0.9 })).toThrow("ema does not combine");
   expect(() => make(job, { gradientMerge: 2 })).toThrow("gradientMerge: 2");
   expect(() => make(job, { clip: { globalNorm: 1 } })).toThrow("take clip: { value }");
+  const trainer = make(job, {});
+  await expect(trainer.save("x", { part: true } as never)).rejects.toThrow('save: unknown option "part"');
+  await expect(trainer.save("x", { mode: "bass", parts: true } as never)).rejects.toThrow(
+    "mode must be one of all, delta",
+  );
+  await expect(trainer.save("x", { mode: "base" })).rejects.toThrow(
+    'mode "base" chooses rows by the servers\' statistics',
+  );
+  await expect(make(alone, {}).save("x", { parts: true })).rejects.toThrow(
+    "parts: true is for jobs with parameter servers",
+  );
   await alone.close();
   await job.close();
 });

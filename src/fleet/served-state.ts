@@ -1,6 +1,9 @@
 // What servers hold of a trainer, as a checkpoint of a single process has it, and back.
-import { type Checkpoint, CheckpointError, type TableSource, type TensorSource } from "../checkpoint/index.ts";
+import { existsSync } from "node:fs";
+import { CheckpointError, type TableSource, type TensorSource } from "../checkpoint/index.ts";
 import { slotName } from "../program/index.ts";
+import { partFolder, type SaveMode } from "../ps/index.ts";
+import type { WholeCheckpoint } from "../ps/saved/index.ts";
 import type { ServedSession } from "./served-session.ts";
 import type { Session } from "./session.ts";
 
@@ -34,8 +37,6 @@ export async function servedContents(
   served: ServedSession,
 ): Promise<{ tensors: TensorSource[]; tables: TableSource[] }> {
   const columns = servedColumns(session, served);
-  const { parameters } = session;
-  const local = parameters.names.filter((name) => !columns.has(name));
   const tensors = await Promise.all(
     [...columns].map(async ([name, { dense, slot, shape }]): Promise<TensorSource> => {
       return { name, dtype: "F32", shape, data: await served.state.dense(dense, slot) };
@@ -43,22 +44,36 @@ export async function servedContents(
   );
   const tables: TableSource[] = [];
   for (const table of served.model.tables.keys()) tables.push(await served.state.table(table));
-  return {
-    tensors: [
-      ...tensors,
-      ...local.map((name) => ({
-        name,
-        dtype: "F32" as const,
-        shape: parameters.shape(name),
-        data: parameters.view(name),
-      })),
-    ],
-    tables,
-  };
+  return { tensors: [...tensors, ...localTensors(session, served)], tables };
+}
+
+/** What the servers do not have. */
+export function localTensors(session: Session, served: ServedSession): TensorSource[] {
+  const columns = servedColumns(session, served);
+  const { parameters } = session;
+  return parameters.names
+    .filter((name) => !columns.has(name))
+    .map((name) => ({ name, dtype: "F32", shape: parameters.shape(name), data: parameters.view(name) }));
+}
+
+/**
+ * Has the servers write all that they hold, each partition a folder in this one.
+ * @throws CheckpointError where they write to other disks
+ */
+export async function saveParts({ state, model }: ServedSession, folder: string, mode: SaveMode): Promise<void> {
+  await state.save(folder, mode);
+  const missing = Array.from({ length: model.partitions }, (_, i) => partFolder(folder, i, model.partitions)).filter(
+    (part) => !existsSync(part),
+  );
+  if (missing.length === 0) return;
+  throw new CheckpointError(
+    folder,
+    `lacks the parts of ${missing.length} of ${model.partitions} partitions: their servers wrote to other disks; give a folder that all machines share, or save without parts`,
+  );
 }
 
 /** Writes a checkpoint to the servers. @throws CheckpointError where they have learnt something already */
-export async function loadServed(session: Session, served: ServedSession, checkpoint: Checkpoint): Promise<void> {
+export async function loadServed(session: Session, served: ServedSession, checkpoint: WholeCheckpoint): Promise<void> {
   const { state, model } = served;
   await served.refresh();
   if (Object.values(served.tableSizes).some((rows) => rows > 0)) {
@@ -72,6 +87,7 @@ export async function loadServed(session: Session, served: ServedSession, checkp
     await checkpoint.readTensor(name, values);
     await state.putDense(dense, slot, values);
   }
+  if (checkpoint.inParts) return await state.load(checkpoint.path);
   for (const [index, { spec }] of model.tables.entries()) {
     const saved = checkpoint.table(spec.name);
     for await (const { keys, columns } of saved.chunks(LOAD_ROWS)) {

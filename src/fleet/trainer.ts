@@ -22,7 +22,7 @@ import { type KeptState, keepState, restoreState } from "./kept-state.ts";
 import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
 import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
-import { loadTrainer, saveTrainer } from "./saved-state.ts";
+import { checkSaveOptions, loadTrainer, type SaveTrainerOptions, saveTrainer } from "./saved-state.ts";
 import { Session } from "./session.ts";
 import { expectCollective, expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
@@ -150,11 +150,15 @@ export class Trainer {
     }
   }
 
-  /** Writes a checkpoint folder: parameters, tables, optimizer state and the place in the data. */
-  save(path: string): Promise<void> {
-    return this.#exclusive("save", () => {
+  /**
+   * Writes a checkpoint folder: parameters, tables, optimizer state and the place in the data.
+   * @throws TypeError for a wrong option
+   */
+  save(path: string, options: SaveTrainerOptions = {}): Promise<void> {
+    return this.#exclusive("save", async () => {
+      checkSaveOptions(options, this.job.servers !== undefined);
       const session = this.#expectSession("save");
-      const save = (): Promise<void> => saveTrainer(this, session, path);
+      const save = (): Promise<void> => saveTrainer(this, session, path, options);
       return this.workers?.together(`save ${path}`, save) ?? save();
     });
   }
@@ -279,10 +283,6 @@ export class Trainer {
     return this.#session;
   }
 
-  #expectSession(what: string): Session {
-    if (this.#session !== undefined) return this.#session;
-    throw new Error(`${what}: there is nothing to save before fit, load or importWeights`);
-  }
   /** Opens the session again for the workers that train together now; what was learnt stays. */
   async renew(layout: BatchLayout): Promise<Session> {
     const { heap } = this.job;
@@ -308,6 +308,10 @@ export class Trainer {
     return Session.open(job, model, layout, { optimizers, strategy, seed });
   }
 
+  #expectSession(what: string): Session {
+    if (this.#session !== undefined) return this.#session;
+    throw new Error(`${what}: there is nothing to save before fit, load or importWeights`);
+  }
 
   #begin(what: string): void {
     if (this.#busy === CLOSED) throw new Error(`${what}: this trainer is closed; make a new one`);

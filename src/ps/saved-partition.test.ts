@@ -8,11 +8,11 @@ import { Heap } from "../memory/index.ts";
 import { randomFrom } from "../program/testing.ts";
 import { Table } from "../table/index.ts";
 import { joinParts } from "./body.ts";
+import { partFolder, partsWithKeysOf } from "./part-folders.ts";
 import { Partition } from "./partition.ts";
 import { partitionOf } from "./placement.ts";
 import { encodeJson, type InspectReply, type SaveReply, type ScanReply } from "./requests.ts";
 import { decodeRows, encodeRows } from "./row-messages.ts";
-import { partFolder } from "./saved-partition.ts";
 import { TestClient, testModel } from "./testing-partition.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "flotilla-ps-saved-"));
@@ -78,7 +78,7 @@ describe.each([
     for (const client of before.clients) saved += (await client.json<SaveReply>("save", { folder: target })).rows[0]!;
     await after.define();
     for (const client of after.clients) {
-      for (let part = 0; part < from; part++) await client.json("load", { folder: partFolder(target, part, from) });
+      await client.json("load", { folder: target });
     }
     expect(await after.pulled()).toEqual(await before.pulled());
     expect(await after.rows()).toEqual(await before.rows());
@@ -103,6 +103,21 @@ describe.each([
     expect(await after.pulled()).toEqual(await before.pulled());
     expect(await after.rows()).toEqual(await before.rows());
   });
+});
+
+test("only parts with keys of a partition are read", () => {
+  for (const partitions of [1, 2, 3, 5, 8]) {
+    for (const parts of [1, 2, 3, 7, 16]) {
+      const found = Array.from({ length: partitions }, () => new Set<number>());
+      for (const key of keys) found[partitionOf(key, partitions)]!.add(partitionOf(key, parts));
+      const ranges = found.map((_, partition) => partsWithKeysOf({ partition, partitions }, parts));
+      for (const [partition, { first, last }] of ranges.entries()) {
+        const wanted = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+        expect([...found[partition]!].sort((a, b) => a - b)).toEqual(wanted);
+      }
+      expect(ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)).toBeLessThan(partitions + parts);
+    }
+  }
 });
 
 test("a single process loads what a partition saved, and a partition what a single process saved", async () => {

@@ -1,6 +1,5 @@
 // A partition's part of a saved model, in files of the same layout as those of a single process: tables by columns, so that
 // any number of partitions, or one process, can load them. Statistics of rows are tables of their own.
-import { join } from "node:path";
 import {
   openCheckpoint,
   type SavedTable,
@@ -10,6 +9,7 @@ import {
 } from "../checkpoint/index.ts";
 import { RpcError } from "../net/index.ts";
 import { joinParts } from "./body.ts";
+import { partFolder, partsIn, partsWithKeysOf } from "./part-folders.ts";
 import type { SaveMode, SaveReply } from "./requests.ts";
 import { decodeRows, type RowChunk } from "./row-messages.ts";
 import { type Scans, STATISTICS_OF } from "./scans.ts";
@@ -18,12 +18,6 @@ import type { PartitionState } from "./state.ts";
 const CHUNK_ROWS = 16384;
 /** Behind a table's name: its rows' statistics. */
 export const STATISTICS_TABLE = "#statistics";
-
-/** The folder of a partition's part. */
-export function partFolder(folder: string, partition: number, partitions: number): string {
-  const digits = (n: number): string => String(n).padStart(5, "0");
-  return join(folder, `part-${digits(partition + 1)}-of-${digits(partitions)}`);
-}
 
 /** Writes the tables and dense pieces. Nothing may change meanwhile. */
 export async function savePartition(
@@ -76,11 +70,28 @@ export async function savePartition(
   }
 }
 
-/** Takes what belongs to this partition out of a checkpoint, of a single process or of any number of partitions. */
+/**
+ * Takes the rows that belong to this partition out of a checkpoint: of a single process, of a partition, or of a folder with
+ * the parts of any number of partitions, of which it reads and checks those that have keys of its own.
+ */
 export async function loadPartition(state: PartitionState, scans: Scans, folder: string): Promise<{ rows: number }> {
   const { partitions } = state.expectModel();
   const own = { partition: state.partition, partitions };
-  await using checkpoint = await openCheckpoint(folder, { verify: false });
+  const parts = partsIn(folder);
+  if (parts === undefined) return { rows: await loadRows(state, scans, folder, { ...own, verify: false }) };
+  const { first, last } = partsWithKeysOf(own, parts.length);
+  let rows = 0;
+  for (const part of parts.slice(first, last + 1)) rows += await loadRows(state, scans, part, { ...own, verify: true });
+  return { rows };
+}
+
+async function loadRows(
+  state: PartitionState,
+  scans: Scans,
+  folder: string,
+  { verify, ...own }: { partition: number; partitions: number; verify: boolean },
+): Promise<number> {
+  await using checkpoint = await openCheckpoint(folder, { verify });
   let rows = 0;
   for (const [index, table] of state.tables.entries()) {
     const { name } = table.served.spec;
@@ -90,7 +101,7 @@ export async function loadPartition(state: PartitionState, scans: Scans, folder:
     if (statistics !== undefined) rows += await putAll(state, scans, index + STATISTICS_OF, statistics, own);
     rows += await putAll(state, scans, index, saved, own);
   }
-  return { rows };
+  return rows;
 }
 
 async function putAll(

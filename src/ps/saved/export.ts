@@ -1,10 +1,11 @@
 // A table of a saved model as one file for other programs, written front to back: Parquet or safetensors.
 import { open } from "node:fs/promises";
-import { replaceFile, writeTableFile } from "../../checkpoint/index.ts";
+import { replaceFile, type TableChunk, writeTableFile } from "../../checkpoint/index.ts";
 import { ParquetWriter } from "../../parquet/index.ts";
 import type { SaveMode } from "../requests.ts";
+import { deltasOf, overlaidRows } from "./overlay.ts";
 import type { SavedTables } from "./parts.ts";
-import { chosenColumns, countRows, readRows } from "./rows.ts";
+import { chosenColumns, countRows, lengthOf, readRows } from "./rows.ts";
 import { defaultSaveRules, type SaveRules } from "./save-rules.ts";
 
 export const tableFormats = ["parquet", "safetensors"] as const;
@@ -17,6 +18,8 @@ export interface ExportOptions {
   readonly format: TableFormat;
   readonly mode?: SaveMode;
   readonly rules?: Partial<SaveRules>;
+  /** Saves or exports of mode `delta`, oldest first: their rows take the place of those before, or join them. */
+  readonly deltas?: readonly SavedTables[];
   /** Names of columns; default: the weights of all fields. */
   readonly columns?: readonly string[];
   /** Rows that have been looked at, of those of the table. */
@@ -38,10 +41,14 @@ const CREATED_BY = "flotilla";
  * @throws CheckpointError
  */
 export async function exportTable(model: SavedTables, options: ExportOptions): Promise<Exported> {
-  const { file, format, mode = "all", rules = {}, onProgress } = options;
+  const { file, format, mode = "all", rules = {}, deltas = [], onProgress } = options;
+  if (deltas.length > 0 && mode !== "all") throw new TypeError(`export: deltas are for mode "all", this is "${mode}"`);
   const table = model.table(options.table);
   const columns = chosenColumns(model.path, table, options.columns);
   const request = { mode, columns, rules: { ...defaultSaveRules, ...rules } };
+  const layers = deltasOf(table, columns, deltas);
+  const chunks = (): AsyncIterable<TableChunk> =>
+    layers.length > 0 ? overlaidRows(table, layers, columns) : readRows(model.path, table, request);
   const metadata = { table: table.name, mode };
   let rows = 0;
   if (format === "parquet") {
@@ -54,7 +61,7 @@ export async function exportTable(model: SavedTables, options: ExportOptions): P
       const writer = new ParquetWriter(handle, {
         ...{ columns: [{ name: "key", type: "u64" }, ...lists], createdBy: CREATED_BY, metadata },
       });
-      for await (const chunk of readRows(model.path, table, request)) {
+      for await (const chunk of chunks()) {
         await writer.write(chunk.rows, [chunk.keys, ...chunk.columns]);
         rows += chunk.rows;
         onProgress?.(rows, table.rows);
@@ -62,11 +69,11 @@ export async function exportTable(model: SavedTables, options: ExportOptions): P
       await writer.finish();
     });
   } else {
-    // The header says how many rows there are, so those that statistics choose are counted first.
-    const total = await countRows(model.path, table, request);
+    // The header says how many rows there are, so those that statistics or deltas choose are counted first.
+    const total =
+      layers.length > 0 ? await lengthOf(overlaidRows(table, layers, [])) : await countRows(model.path, table, request);
     const rowBytes = columns.reduce((sum, { width }) => sum + 4 * width, 8);
     let bytes = 0;
-    const chunks = () => readRows(model.path, table, request);
     await writeTableFile(
       file,
       { name: table.name, rows: total, columns, chunks },

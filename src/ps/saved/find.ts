@@ -9,12 +9,16 @@ export interface FoundRow extends Pick<InspectReply, "found" | "columns" | "stat
 }
 
 /** The rows of keys, in their order. Only keys are read to find them, of the partition that has them. */
-export async function findRows({ parts }: WholeTable, keys: readonly bigint[]): Promise<FoundRow[]> {
+export async function findRows({ parts, partitioned }: WholeTable, keys: readonly bigint[]): Promise<FoundRow[]> {
   return Promise.all(
     keys.map(async (key) => {
-      const part = parts[parts.length === 1 ? 0 : partitionOf(key, parts.length)]!;
-      const row = await rowOf(part.rows, key);
-      const statistics = part.statistics === undefined ? undefined : await rowOf(part.statistics, key);
+      const own = partitioned ? [parts[partitionOf(key, parts.length)]!] : parts;
+      let row: Record<string, number[]> | undefined;
+      let statistics: Record<string, number[]> | undefined;
+      for (const part of own) {
+        row ??= await rowOf(part.rows, key);
+        statistics ??= part.statistics && (await rowOf(part.statistics, key));
+      }
       const numbers = statistics && Object.entries(statistics).map(([name, [value]]) => [name, value]);
       return {
         ...{ key, found: row !== undefined, columns: row ?? {} },

@@ -3,3 +3,4 @@ export { type Exported, type ExportOptions, exportTable, type TableFormat, table
 export { type FoundRow, findRows } from "./find.ts";
 export { type OpenTablesOptions, openTables, type SavedTables, type WholeTable } from "./parts.ts";
 export type { SaveRules } from "./save-rules.ts";
+export { openWholeCheckpoint, type WholeCheckpoint } from "./whole-checkpoint.ts";

@@ -1,14 +1,16 @@
 // A saved model as a whole: one checkpoint, or those of all partitions of servers, whose rows together are its tables.
-import { existsSync, readdirSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import {
   bytesOfRow,
   type Checkpoint,
   CheckpointError,
   openCheckpoint,
+  openTableFile,
   type SavedTable,
   type TableColumn,
 } from "../../checkpoint/index.ts";
-import { partFolder, STATISTICS_TABLE } from "../saved-partition.ts";
+import { partsIn } from "../part-folders.ts";
+import { STATISTICS_TABLE } from "../saved-partition.ts";
 import { statisticsColumns } from "../scans.ts";
 
 /** A table's rows in one of the checkpoints, and their statistics where they have some. */
@@ -25,8 +27,10 @@ export interface WholeTable {
   readonly hasStatistics: boolean;
   /** Of the files. */
   readonly bytes: number;
-  /** By partition; one of a single process. */
+  /** In each of them rows come in ascending order of keys. */
   readonly parts: readonly TablePart[];
+  /** Whether the parts are those of partitions, by which a key tells its part. */
+  readonly partitioned: boolean;
 }
 
 export interface OpenTablesOptions {
@@ -36,18 +40,24 @@ export interface OpenTablesOptions {
   readonly onProgress?: (progress: { readonly bytes: number; readonly totalBytes: number }) => void;
 }
 
+/** A checkpoint, or an exported file as one. */
+type TablesSource = Pick<Checkpoint, "tool" | "createdAt" | "tensors" | "tables" | "table" | "close">;
+
 /** Close it, or declare it with `await using`. */
 export class SavedTables {
   readonly path: string;
-  readonly checkpoints: readonly Checkpoint[];
+  readonly checkpoints: readonly TablesSource[];
+  /** Of partitions, not the stretches of an exported file. */
+  readonly partitioned: boolean;
   readonly tables: ReadonlyMap<string, WholeTable>;
 
   /** Use `openTables`. */
-  constructor(path: string, checkpoints: readonly Checkpoint[]) {
+  constructor(path: string, checkpoints: readonly TablesSource[], partitioned: boolean) {
     this.path = path;
     this.checkpoints = checkpoints;
+    this.partitioned = partitioned;
     const names = [...checkpoints[0]!.tables.keys()].filter((name) => !name.endsWith(STATISTICS_TABLE));
-    this.tables = new Map(names.map((name) => [name, wholeTable(path, checkpoints, name)]));
+    this.tables = new Map(names.map((name) => [name, wholeTable(path, { checkpoints, partitioned }, name)]));
   }
 
   /** @throws CheckpointError when there is no such table, or without a name when there are several */
@@ -77,52 +87,60 @@ export class SavedTables {
 }
 
 /**
- * Opens the checkpoint of a single process, or the folder into which servers saved their partitions.
+ * Opens the checkpoint of a single process, the folder into which servers saved their partitions, or a table that was
+ * exported as safetensors.
  * @throws CheckpointError when there is none, it is damaged, or partitions are missing
  */
 export async function openTables(path: string, options: OpenTablesOptions = {}): Promise<SavedTables> {
   const { verify = false, onProgress } = options;
+  if (path.endsWith(".safetensors")) return new SavedTables(path, await exportedFile(path), false);
   const folders = partsIn(path) ?? [path];
   const checkpoints: Checkpoint[] = [];
   try {
     for (const folder of folders) {
       checkpoints.push(await openCheckpoint(folder, { verify, ...(onProgress === undefined ? {} : { onProgress }) }));
     }
-    return new SavedTables(path, checkpoints);
+    return new SavedTables(path, checkpoints, true);
   } catch (error) {
     await Promise.all(checkpoints.map((checkpoint) => checkpoint.close()));
     throw error;
   }
 }
 
-/** The folders of all partitions, in their order; undefined where there are none. */
-function partsIn(path: string): string[] | undefined {
-  if (!existsSync(path)) return undefined;
-  const found = readdirSync(path).flatMap((name) => {
-    const match = /^part-(\d+)-of-(\d+)$/.exec(name);
-    return match === null ? [] : [{ part: Number(match[1]), of: Number(match[2]) }];
+/** An exported table as its stretches of ascending keys: one for each partition that it was saved by. */
+async function exportedFile(path: string): Promise<TablesSource[]> {
+  const whole = await openTableFile(path);
+  const { mtime } = await stat(path);
+  const bounds = [0];
+  let [before, last] = [0, 0n];
+  for await (const { rows, keys } of whole.chunks(undefined, { columns: [] })) {
+    for (let row = 0; row < rows; row++) {
+      const key = keys[row]!;
+      if (key < last) bounds.push(before + row);
+      last = key;
+    }
+    before += rows;
+  }
+  return bounds.map((from, i) => {
+    const to = bounds[i + 1] ?? whole.rows;
+    const table: SavedTable = {
+      ...whole,
+      rows: to - from,
+      chunks: (maxRows, { first = 0, end = to - from, ...range } = {}) =>
+        whole.chunks(maxRows, { ...range, first: from + first, end: from + end }),
+    };
+    return {
+      ...{ tool: "an exported table", createdAt: mtime.toISOString(), tensors: new Map(), close: async () => {} },
+      ...{ tables: new Map([[table.name, table]]), table: () => table },
+    };
   });
-  if (found.length === 0) return undefined;
-  const counts = [...new Set(found.map(({ of }) => of))].sort((a, b) => a - b);
-  if (counts.length > 1) {
-    throw new CheckpointError(
-      path,
-      `has parts of several saves, of ${counts.join(" and of ")} partitions; keep one save`,
-    );
-  }
-  const partitions = counts[0]!;
-  const all = Array.from({ length: partitions }, (_, i) => i);
-  const missing = all.filter((i) => !found.some(({ part }) => part === i + 1)).map((i) => i + 1);
-  if (missing.length > 0) {
-    throw new CheckpointError(
-      path,
-      `lacks part ${missing.join(", ")} of ${partitions}; copy the parts that other servers saved into this folder`,
-    );
-  }
-  return all.map((partition) => partFolder(path, partition, partitions));
 }
 
-function wholeTable(path: string, checkpoints: readonly Checkpoint[], name: string): WholeTable {
+function wholeTable(
+  path: string,
+  { checkpoints, partitioned }: Pick<SavedTables, "checkpoints" | "partitioned">,
+  name: string,
+): WholeTable {
   const parts = checkpoints.map((checkpoint): TablePart => {
     const statistics = checkpoint.tables.get(`${name}${STATISTICS_TABLE}`);
     const whole = statisticsColumns.every((column) => statistics?.columns.some((found) => found.name === column));
@@ -134,7 +152,7 @@ function wholeTable(path: string, checkpoints: readonly Checkpoint[], name: stri
     throw new CheckpointError(path, `its parts have other columns of table "${name}"; they are of several models`);
   }
   return {
-    ...{ name, columns, parts },
+    ...{ name, columns, parts, partitioned },
     rows: parts.reduce((sum, { rows }) => sum + rows.rows, 0),
     hasStatistics: parts.every(({ statistics }) => statistics !== undefined),
     bytes: parts.reduce((sum, part) => sum + bytesOfTable(part.rows) + bytesOfTable(part.statistics), 0),

@@ -50,13 +50,16 @@ export async function* readRows(path: string, table: WholeTable, request: RowsRe
 
 /** How many rows there are; of a mode that goes by statistics they are counted. */
 export async function countRows(path: string, table: WholeTable, request: RowsRequest): Promise<number> {
-  if (!isFiltered(request.mode)) return table.rows;
+  return isFiltered(request.mode) ? lengthOf(readRows(path, table, { ...request, columns: [] })) : table.rows;
+}
+
+export async function lengthOf(chunks: AsyncIterable<TableChunk>): Promise<number> {
   let rows = 0;
-  for await (const chunk of readRows(path, table, { ...request, columns: [] })) rows += chunk.rows;
+  for await (const chunk of chunks) rows += chunk.rows;
   return rows;
 }
 
-async function* plainRows(table: SavedTable, columns: readonly TableColumn[]): AsyncGenerator<TableChunk> {
+export async function* plainRows(table: SavedTable, columns: readonly TableColumn[]): AsyncGenerator<TableChunk> {
   const names = columns.map(({ name }) => name);
   const order = namesIn(table, names);
   for await (const { rows, keys, columns: read } of table.chunks(CHUNK_ROWS, { columns: names })) {

@@ -1,6 +1,6 @@
 // Partitions over the network.
 import { type KeysOption, RpcClient } from "../../net/index.ts";
-import type { PartitionClient } from "../requests.ts";
+import type { PartitionClient, PsMethod } from "../requests.ts";
 
 export interface RemoteOptions {
   /** Of each partition. */
@@ -8,7 +8,7 @@ export interface RemoteOptions {
   readonly keys?: KeysOption | undefined;
   /** What servers call this client in their messages, as "worker 3". */
   readonly name: string;
-  /** How long a call may take, all tries together. */
+  /** How long a call may take, all tries together; saving and loading may take longer. */
   readonly deadlineMs: number;
   readonly onDisconnect?: (address: string, error: Error) => void;
   readonly onReconnect?: (address: string) => void;
@@ -17,6 +17,9 @@ export interface RemoteOptions {
 /** How often a call is sent again after its connection broke: a server may come back from disk. */
 const RETRIES = 100;
 const CONNECT_MS = 60_000;
+/** Of what goes through all rows of a partition. */
+const LONG_MS = 24 * 3600 * 1000;
+const long: ReadonlySet<PsMethod> = new Set(["save", "load"] as const);
 
 export class RemotePartitions {
   readonly clients: readonly PartitionClient[];
@@ -25,7 +28,8 @@ export class RemotePartitions {
   private constructor(rpc: readonly RpcClient[], deadlineMs: number) {
     this.#rpc = rpc;
     this.clients = rpc.map((client) => ({
-      call: (method, parts, into) => client.call(method, parts, { deadlineMs, retries: RETRIES, into }),
+      call: (method, parts, into) =>
+        client.call(method, parts, { deadlineMs: long.has(method) ? LONG_MS : deadlineMs, retries: RETRIES, into }),
     }));
   }
 

@@ -9,6 +9,7 @@ import {
   encodeJson,
   type PartitionClient,
   type PartitionStatistics,
+  type SaveMode,
   type ScanReply,
 } from "../requests.ts";
 import { decodeRows, encodeRows, type RowChunk } from "../row-messages.ts";
@@ -122,6 +123,16 @@ export class WholeState {
     const { table, keys, columns } = chunk;
     const copied = columns.map(({ width, values }) => ({ width, values: values.slice() }));
     await this.#all(() => encodeRows({ table, keys: keys.slice(), columns: copied }), "putRows");
+  }
+
+  /** Has each partition write its part into a folder of its disk. */
+  async save(folder: string, mode: SaveMode): Promise<void> {
+    await this.#all(() => encodeJson({ folder, mode }), "save");
+  }
+
+  /** Has each partition take its rows out of such a folder, saved by any number of partitions. */
+  async load(folder: string): Promise<void> {
+    await this.#all(() => encodeJson({ folder }), "load");
   }
 
   async setSteps(steps: number): Promise<void> {
