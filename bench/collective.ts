@@ -1,9 +1,11 @@
-// All-reduce: between processes beside Open MPI, between threads beside copying, and over slow networks beside their rates.
+// All-reduce: between processes beside Open MPI, between threads beside copying, and over slow networks beside their rates;
+// training steps over slow networks, technique by technique, and on two cores beside one.
 import { Worker } from "node:worker_threads";
 import { createThreadGroup, type Links } from "../src/collective/index.ts";
 import { type Measured, measureCollectives, type TimedCall } from "../src/collective/measure/index.ts";
 import { Heap } from "../src/memory/index.ts";
 import { mpiAllReduce } from "./lib/collective-mpi.ts";
+import { slowTraining, twoRanks } from "./lib/collective-training.ts";
 import type { CopyTask } from "./lib/copy-thread.ts";
 import {
   atLeast,
@@ -43,15 +45,34 @@ interface Part {
   readonly goals: BenchGoal[];
 }
 
-export async function run({ quick = false }: BenchOptions = {}): Promise<BenchResult> {
-  const count = quick ? MIB : 16 * MIB;
-  const times = quick ? 3 : 9;
-  const parts = [
-    await betweenProcesses(count, times),
-    await betweenThreads(count, times),
-    await overSlowNetworks(quick),
-  ];
-  return { rows: parts.flatMap(({ rows }) => rows), goals: parts.flatMap(({ goals }) => goals) };
+/** Of all-reduce: elements and repetitions. */
+const sizes = (quick: boolean): [count: number, times: number] => (quick ? [MIB, 3] : [16 * MIB, 9]);
+
+const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
+  processes: (quick) => betweenProcesses(...sizes(quick)),
+  threads: (quick) => betweenThreads(...sizes(quick)),
+  networks: overSlowNetworks,
+  "resnet50-1000": (quick) =>
+    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 24, steps: quick ? 1 : 4 }),
+  "resnet50-100": (quick) => slowTraining({ model: "resnet50", mbit: 100, batch: quick ? 1 : 4, steps: quick ? 1 : 2 }),
+  "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 4 }),
+  "bert-100": (quick) => slowTraining({ model: "bert", mbit: 100, batch: quick ? 1 : 4, steps: quick ? 1 : 2 }),
+  "cores-resnet50": (quick) =>
+    twoRanks({ model: "resnet50full", batch: quick ? 1 : 8, steps: quick ? 1 : 6 }, 1.9, quick ? 1 : 3),
+  "cores-bert": (quick) =>
+    twoRanks({ model: "bertbase", batch: quick ? 1 : 8, steps: quick ? 1 : 6 }, 1.85, quick ? 1 : 3),
+};
+
+/** What `--only` picks from. */
+export const parts: readonly string[] = Object.keys(measures);
+
+const QUICK: readonly string[] = ["processes", "threads", "networks"];
+
+export async function run({ quick = false, only }: BenchOptions = {}): Promise<BenchResult> {
+  const chosen = only ?? (quick ? QUICK : parts);
+  const done: Part[] = [];
+  for (const [name, measure] of Object.entries(measures)) if (chosen.includes(name)) done.push(await measure(quick));
+  return { rows: done.flatMap(({ rows }) => rows), goals: done.flatMap(({ goals }) => goals) };
 }
 
 async function betweenProcesses(count: number, times: number): Promise<Part> {

@@ -41,7 +41,8 @@ const benches: Readonly<Record<string, Bench>> = {
     load: () => import("./word2vec.ts"),
   },
   collective: {
-    about: "all-reduce beside Open MPI, beside copying, and over slow networks",
+    about:
+      "all-reduce beside Open MPI, beside copying, over slow networks; data-parallel steps on slow hosts and two cores",
     load: () => import("./collective.ts"),
   },
   quality: {
@@ -61,7 +62,7 @@ ${names.join("\n")}
   all       one after the other
 
   --quick       less data, shorter windows: shows that it runs, not what it can do
-  --only PARTS  of the engine: some of planning, executor, mlp, resnet50, vgg16, bert, lstm, half, recompute
+  --only PARTS  some parts of a benchmark that has parts; a wrong name lists them
   --json FILE   also write the machine, and rows and goals by benchmark, to FILE
   --help        this text`;
 }

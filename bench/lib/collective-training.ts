@@ -1,0 +1,172 @@
+// Data-parallel training steps: on four hosts with slow links, technique by technique; and on two cores beside one.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Coordinator, environmentOf, type World } from "../../src/cluster/index.ts";
+import type { StrategyOptions } from "../../src/fleet/index.ts";
+import { type TrainingModel, trainingRecipes } from "./collective-recipes.ts";
+import type { CollectiveMeasured, CollectiveScript } from "./collective-script.ts";
+import { atLeast, atMost, type BenchGoal, type BenchRow, median, say } from "./report.ts";
+import { type SlowHost, slowNetworkProblem, withSlowNetwork } from "./slow-network.ts";
+
+const script = fileURLToPath(new URL("./collective-script.ts", import.meta.url));
+const HOSTS = 4;
+
+export interface TrainingPart {
+  readonly rows: BenchRow[];
+  readonly goals: BenchGoal[];
+}
+
+/** A rank: where it runs. */
+type Place = Pick<SlowHost, "command"> & { readonly ip?: string };
+
+/** Runs a job of a rank a place; what each measured. */
+async function train(places: readonly Place[], options: Omit<CollectiveScript, "out">): Promise<CollectiveMeasured[]> {
+  const folder = mkdtempSync(join(tmpdir(), "flotilla-bench-"));
+  const out = join(folder, "result");
+  const workers = places.length;
+  const coordinator = await Coordinator.start({ address: `unix://${folder}/c`, workers, servers: 0 });
+  const common = { job: "bench", role: "worker", workers, servers: 0, coordinator: coordinator.address } as const;
+  try {
+    const ranks = places.map(({ command, ip }, rank) => {
+      const world: World = { ...common, rank, attempt: 0, folder, ...(ip && { host: ip, trustedNetwork: true }) };
+      const words = [
+        ...command,
+        process.execPath,
+        script,
+        JSON.stringify({ ...options, out } satisfies CollectiveScript),
+      ];
+      const [program, ...args] = words as [string, ...string[]];
+      const env = { ...process.env, ...environmentOf(world) };
+      const child = spawn(program, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+      return new Promise<void>((resolve, reject) =>
+        child.on("exit", (code) =>
+          code === 0 ? resolve() : reject(new Error(`rank ${rank} ended with code ${code}`)),
+        ),
+      );
+    });
+    await Promise.all(ranks);
+    return places.map((_, rank) => JSON.parse(readFileSync(`${out}.${rank}`, "utf8")) as CollectiveMeasured);
+  } finally {
+    await coordinator.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+interface Technique {
+  readonly name: string;
+  readonly strategy: StrategyOptions;
+  /** Steps of which one exchanges. */
+  readonly every?: number;
+}
+
+const UNFUSED = "baseline: each gradient by itself, after the backward pass";
+const FUSED = "+ fusion";
+const OVERLAP = "+ overlap";
+const HALF = "+ half precision";
+const DGC = "DGC 99.9 %";
+const DGC_HALF = "DGC 99.9 %, half precision";
+
+const dgc = { sparsity: [0.999], rampupSteps: 1 };
+const techniques: readonly Technique[] = [
+  { name: UNFUSED, strategy: { overlap: false, fuseBytes: 4, lastBucketBytes: 0 } },
+  { name: FUSED, strategy: { overlap: false } },
+  { name: OVERLAP, strategy: {} },
+  { name: HALF, strategy: { wire: "bf16" } },
+  { name: DGC, strategy: { dgc } },
+  { name: DGC_HALF, strategy: { dgc, wire: "bf16" } },
+  { name: "LocalSGD, 4 steps", strategy: { localSGD: { steps: 4 } }, every: 4 },
+  { name: "LocalSGD, 8 steps", strategy: { localSGD: { steps: 8 } }, every: 8 },
+];
+
+export interface SlowTraining {
+  readonly model: TrainingModel;
+  readonly mbit: number;
+  /** Rows of a rank's step. */
+  readonly batch: number;
+  /** Steps that are measured, of techniques that exchange in each. */
+  readonly steps: number;
+}
+
+/** Steps of a model on four hosts, with each technique. */
+export async function slowTraining({ model, mbit, batch, steps }: SlowTraining): Promise<TrainingPart> {
+  const problem = slowNetworkProblem();
+  if (problem !== undefined) {
+    say(`slow networks are left out: ${problem}`);
+    return { rows: [], goals: [] };
+  }
+  const metric = `${trainingRecipes[model].title}, batch ${HOSTS} × ${batch}, ${HOSTS} hosts at ${mbit} Mbit`;
+  say(metric);
+  const rows: BenchRow[] = [];
+  const measured = new Map<string, CollectiveMeasured>();
+  for (const { name, strategy, every = 1 } of techniques) {
+    const count = every === 1 ? (strategy.dgc === undefined ? steps : 3 * steps) : every;
+    const options = {
+      model,
+      batch,
+      warmUp: every,
+      steps: count,
+      strategy: { mode: "collective", ...strategy },
+    } as const;
+    const [first] = await withSlowNetwork({ hosts: HOSTS, rate: `${mbit}mbit` }, (hosts) => train(hosts, options));
+    const result = first!;
+    measured.set(name, result);
+    const add = (what: string, value: number, unit: string): void => {
+      rows.push({ system: name, metric: `${metric}: ${what}`, value, unit });
+    };
+    add("a step", 1000 * result.secondsAStep, "ms");
+    add("sent a step and rank", result.bytesAStep / 1e6, "MB");
+    add("times fewer bytes than whole gradients", result.denseBytesAStep / result.bytesAStep, "");
+    add("communication hidden", 100 * result.hidden, "%");
+    say(
+      `  ${name}: ${Math.round(1000 * result.secondsAStep)} ms, ${(result.bytesAStep / 1e6).toFixed(2)} MB, ${Math.round(100 * result.hidden)} % hidden`,
+    );
+  }
+  const of = (name: string): CollectiveMeasured => measured.get(name)!;
+  const times = (slow: string, fast: string): number => of(slow).secondsAStep / of(fast).secondsAStep;
+  const fewer = (name: string): number => of(name).denseBytesAStep / of(name).bytesAStep;
+  const goals = [
+    // Where the network takes many times as long as the arithmetic, there is nothing to hide it behind.
+    ...(mbit < 1000
+      ? []
+      : [atLeast(`${metric}: fusion and overlap, times the baseline's speed`, times(UNFUSED, OVERLAP), 1.5)]),
+    atMost(`${metric}: bytes in half precision, of all`, of(HALF).bytesAStep / of(OVERLAP).bytesAStep, 0.5),
+    ...(mbit > 100 ? [] : [atLeast(`${metric}: DGC, times the baseline's speed`, times(UNFUSED, DGC), 5)]),
+    atLeast(`${metric}: DGC in half precision, times fewer bytes`, fewer(DGC_HALF), 250),
+  ];
+  return { rows, goals };
+}
+
+/** Two ranks on two cores beside one: rounds in turns. */
+export async function twoRanks(
+  { model, batch, steps }: Omit<SlowTraining, "mbit">,
+  goal: number,
+  rounds: number,
+): Promise<TrainingPart> {
+  const metric = `${trainingRecipes[model].title}, batch ${batch} a rank`;
+  say(metric);
+  const options = { model, batch, warmUp: 1, steps, strategy: { mode: "collective" } } as const;
+  const rates: number[][] = [[], []];
+  const here: Place = { command: [] };
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, ranks] of [1, 2].entries()) {
+      const all = await train(
+        Array.from({ length: ranks }, () => here),
+        options,
+      );
+      const rate = all.reduce((sum, { rowsASecond }) => sum + rowsASecond, 0);
+      rates[i]!.push(rate);
+      say(`  ${ranks} ranks: ${rate.toFixed(2)} rows/s`);
+    }
+  }
+  const [one, two] = rates.map(median) as [number, number];
+  return {
+    rows: [
+      { system: "1 rank, 1 thread", metric, value: one, unit: "rows/s" },
+      { system: "2 ranks of 1 thread", metric, value: two, unit: "rows/s" },
+    ],
+    goals: [atLeast(`${metric}: 2 ranks, times the speed of one`, two / one, goal)],
+  };
+}
