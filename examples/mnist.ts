@@ -14,6 +14,8 @@ const { values } = parseArgs({
     rows: { type: "string", default: "60000" },
     epochs: { type: "string", default: "1" },
     batch: { type: "string", default: "64" },
+    /** Note the first steps of all ranks in runs/digits/trace.json. */
+    trace: { type: "boolean", default: false },
     /** A folder: every worker writes its weights there. */
     export: { type: "string" },
   },
@@ -49,7 +51,9 @@ const trainer = job.trainer(model, {
   optimizer: optim.momentum({ lr: 0.02 }),
   strategy: { mode: "collective" },
 });
-const result = await trainer.fit(train, { epochs, progress: job.rank === 0 });
+const { trace } = values;
+const run = trace && job.rank === 0 ? await fleet.RunFolder.create("runs/digits", { model: model.name }) : undefined;
+const result = await trainer.fit(train, { epochs, trace, ...(run && { run }), progress: job.rank === 0 });
 const { accuracy } = await trainer.evaluate(test);
 if (job.rank === 0) {
   const workers = `${job.worldSize} ${job.worldSize === 1 ? "worker" : "workers"}`;
