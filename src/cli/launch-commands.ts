@@ -15,7 +15,7 @@ export function addLaunchCommands(program: Command, exit: (code: number) => void
     )
     .usage("[options] SCRIPT [ARGS...]")
     .passThroughOptions()
-    .argument("<script>", "the program of the workers, TypeScript or JavaScript")
+    .argument("<script>", "the program of the workers, TypeScript or JavaScript; flotilla: the command itself")
     .argument("[args...]", "its arguments")
     .addHelpText(
       "after",
@@ -25,6 +25,7 @@ Examples:
   flotilla launch --workers 4 mnist.ts --epochs 3          a collective job
   flotilla launch --hosts a,b:3 --workers 8 ctr.ts         over ssh, three quarters on b
   flotilla launch --slurm --servers 2 --workers 8 ctr.ts   on the nodes of a Slurm cluster
+  flotilla launch --servers 1 --workers 2 flotilla word2vec train words.txt
   mpirun -n 4 flotilla launch --servers 2 --workers 2 ctr.ts`,
     )
     .action(async (script: string, args: string[], flags: LaunchFlags) =>

@@ -1,5 +1,6 @@
 // The options of `flotilla word2vec` and its subcommands, and the help that teaches them.
 import type { Command } from "commander";
+import { wireTypes } from "../ps/messages.ts";
 import { vectorFormats } from "../word2vec/index.ts";
 import { oneOf, realNumber, wholeNumber } from "./usage.ts";
 import type { AnalogyFlags, NearestFlags, Word2VecFlags } from "./word2vec.ts";
@@ -17,6 +18,8 @@ Examples:
   flotilla word2vec train words.txt --cbow --negative 10 --subsample 1e-4
   flotilla word2vec train words.txt --phrases 2
       also learns new_york and new_york_city
+  flotilla launch --servers 1 --workers 4 --threads 8 flotilla word2vec train words.txt
+      four processes, each on its share of the text
 
 Ctrl-C ends the training and saves the vectors as far as they are; a second one aborts.
 What reads them elsewhere: gensim's KeyedVectors.load_word2vec_format("vectors.bin", binary=True).`;
@@ -46,7 +49,7 @@ Examples:
     .argument("<text...>", "files or globs")
     .addHelpText("after", trainExamples)
     .action(async (text: string[], flags: Word2VecFlags) =>
-      exit(await (await import("./word2vec.ts")).trainVectors(text, flags)),
+      exit(await (await import("./word2vec.ts")).trainCommand(text, flags)),
     );
   train
     .optionsGroup("Model:")
@@ -78,6 +81,21 @@ Examples:
     )
     .option("--memory <gib>", "most memory, up to 16 GiB (default: 4)", realNumber(0, 16.0001))
     .option("--scratch <dir>", "folder for the text as numbers while training, 4 bytes a word (default: the system's)");
+  train
+    .optionsGroup("By several workers, beside servers:")
+    .option(
+      "--mode <name>",
+      "geo: exchange what has changed now and then; async: after each 8192 words (default: geo)",
+      (text) => oneOf("--mode", text, ["geo", "async"] as const),
+    )
+    .option(
+      "--every <words>",
+      "geo: words of a worker between two exchanges (default: 100 for each of the vocabulary)",
+      wholeNumber(1),
+    )
+    .option("--wire <type>", "how changes travel: f32, f16 or bf16 (default: f16)", (text) =>
+      oneOf("--wire", text, wireTypes),
+    );
   train
     .optionsGroup("Output:")
     .option("-o, --output <file>", "where the vectors go (default: vectors.bin)")

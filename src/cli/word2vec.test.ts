@@ -33,6 +33,19 @@ describe("flotilla word2vec train", () => {
     expect(place.read("vectors.bin")).toContain("new_york ");
   });
 
+  it("trains by the workers of a job; the first one saves", async () => {
+    const job = ["launch", "--servers", "1", "--workers", "2", "--threads", "1", "flotilla"];
+    const words = ["word2vec", "train", "topics.txt", "-o", "job.vec", "--epochs", "8", "--every", "50000"];
+    const flags = ["--dim", "16", "--min-count", "1", "--subsample", "0", "--wire", "f32", "--quiet"];
+    const { code, stdout, stderr } = await place.run(...job, ...words, ...flags);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(stdout.match(/24 vectors of 16 numbers from 14\d k words/g)).toHaveLength(1);
+    const near = JSON.parse((await place.run("word2vec", "nearest", "job.vec", "t0w0", "-n", "3", "--json")).stdout);
+    expect(near.t0w0.map(({ word }: { word: string }) => word.slice(0, 2))).toEqual(["t0", "t0", "t0"]);
+    const alone = await place.run("word2vec", "train", "topics.txt", "--every", "5");
+    expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining("--every is for several workers") });
+  });
+
   it("saves what it has on Ctrl-C", async () => {
     const child = place.start("word2vec", "train", "topics.txt", "-o", "half.bin", "--epochs", "10000", ...small);
     await child.until(() => /epoch \d+\/10000/.test(child.stderr));

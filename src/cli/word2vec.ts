@@ -1,6 +1,8 @@
 // `flotilla word2vec`: vectors from text, neighbours, analogies, and scores of vectors.
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
+import { worldFromEnvironment } from "../cluster/index.ts";
+import { init, type Job, trainVectors } from "../fleet/index.ts";
 import { formatCount, formatRate, formatSeconds, formatTable } from "../report/index.ts";
 import {
   evaluateAnalogies,
@@ -32,6 +34,9 @@ export interface Word2VecFlags {
   readonly output?: string;
   readonly format?: VectorFormat;
   readonly quiet?: boolean;
+  readonly mode?: "geo" | "async";
+  readonly every?: number;
+  readonly wire?: "f32" | "f16" | "bf16";
 }
 
 export interface NearestFlags {
@@ -46,7 +51,7 @@ export interface AnalogyFlags extends NearestFlags {
 }
 
 /** Returns the exit code. */
-export async function trainVectors(text: readonly string[], flags: Word2VecFlags): Promise<number> {
+export async function trainCommand(text: readonly string[], flags: Word2VecFlags): Promise<number> {
   const { output = "vectors.bin", quiet = false, format } = flags;
   for (const [option, folder] of [
     ["--output", dirname(output)],
@@ -58,18 +63,28 @@ export async function trainVectors(text: readonly string[], flags: Word2VecFlags
     const clear = process.stderr.isTTY ? "\r\x1b[2K" : "";
     process.stderr.write(`${clear}stopping and saving; Ctrl-C again aborts without saving\n`);
   });
-  const training = word2vec(modelOptions(flags)).train(text, {
+  const job = await joinJob(flags);
+  const first = job === undefined || job.rank === 0;
+  const options = {
     ...withoutUndefined({ threads: flags.threads, scratch: flags.scratch }),
     ...(flags.memory === undefined ? {} : { maxBytes: Math.min(2 ** 34, Math.round(flags.memory * 2 ** 30)) }),
-    progress: !quiet,
+    progress: !quiet && first,
     signal: interrupt.signal,
-  });
+  };
+  const model = word2vec(modelOptions(flags));
+  const { mode, every: everyWords, wire } = flags;
+  const training =
+    job === undefined
+      ? model.train(text, options)
+      : trainVectors(job, model, text, { ...options, ...withoutUndefined({ mode, everyWords, wire }) });
   const result = await training.catch((error: unknown) => {
     if (!interrupt.signal.aborted) throw error;
     process.stderr.write("interrupted before the training began; nothing is saved\n");
     return undefined;
   });
+  await job?.close();
   if (result === undefined) return INTERRUPTED;
+  if (!first) return result.stopped ? INTERRUPTED : 0;
   const { vectors, words, seconds, wordsPerSecond, dropped, stopped } = result;
   await vectors.save(output, format);
   if (dropped > 0)
@@ -79,6 +94,17 @@ export async function trainVectors(text: readonly string[], flags: Word2VecFlags
     `${formatCount(vectors.words.length)} vectors of ${vectors.dim} numbers from ${formatCount(words)} words in ${formatSeconds(seconds)} (${formatRate(wordsPerSecond)}) → ${shown(output)}`,
   );
   return stopped ? INTERRUPTED : 0;
+}
+
+/** The job of several processes that this one belongs to; undefined where it is alone. */
+async function joinJob({ mode, every, wire }: Word2VecFlags): Promise<Job | undefined> {
+  const { workers, servers } = worldFromEnvironment();
+  if (servers > 0 || workers > 1) return await init({ threads: 1, engine: "wasm" });
+  const stray = Object.entries({ mode, every, wire }).find(([, value]) => value !== undefined)?.[0];
+  if (stray === undefined) return undefined;
+  throw new UsageError(
+    `--${stray} is for several workers: flotilla launch --servers 1 --workers 2 flotilla word2vec …`,
+  );
 }
 
 function modelOptions(flags: Word2VecFlags): Parameters<typeof word2vec>[0] {

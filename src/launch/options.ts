@@ -5,10 +5,13 @@ import { z } from "zod";
 import { isJobName, jobNameForm } from "../cluster/index.ts";
 import { LaunchError } from "./error.ts";
 import { newJobName } from "./jobs.ts";
+import { flotilla } from "./programs.ts";
+
+const COMMAND = "flotilla";
 
 const count = z.int().min(0).max(100_000);
 const schema = z.strictObject({
-  /** A program for Node, TypeScript or JavaScript. */
+  /** A program for Node, TypeScript or JavaScript; `flotilla`: the command itself. */
   script: z.string().min(1),
   args: z.array(z.string()).default([]),
   servers: count.default(0),
@@ -49,7 +52,7 @@ export function parseLaunch(options: LaunchOptions): Launch {
   const parsed = schema.safeParse(options);
   if (!parsed.success) throw new LaunchError(`launch: ${z.prettifyError(parsed.error)}`);
   const { script, job = newJobName(script), minWorkers, workers, ...rest } = parsed.data;
-  const path = resolve(script);
+  const path = script === COMMAND && !existsSync(script) ? flotilla : resolve(script);
   if (!existsSync(path)) throw new LaunchError(`${script}: no such file; give the script that the workers run`);
   if (minWorkers !== undefined && minWorkers > workers) {
     throw new LaunchError(`minWorkers is ${minWorkers}, but there are ${workers} workers`);

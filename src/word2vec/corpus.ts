@@ -14,6 +14,9 @@ import { mergeTables, type Ranked, rank, textOf, type Vocabulary } from "./vocab
 import { textKernel, UNKNOWN, WordTable } from "./word-table.ts";
 
 const UNIT_BYTES = 4 * 2 ** 20;
+/** Pieces that each of several workers gets of a small text, so that shares are even, and the least that one is cut into. */
+const UNITS_A_WORKER = 16;
+const LEAST_UNIT_BYTES = 2 ** 12;
 
 /** A file without a name that all threads may read and write. */
 export class ScratchFile implements Disposable {
@@ -52,6 +55,8 @@ export interface Corpus {
   readonly blocks: number;
   /** Words that were left out as too long or as no UTF-8. */
   readonly dropped: number;
+  /** Of the text, by bytes, this worker's. */
+  readonly share: number;
 }
 
 /** The files that patterns name. @throws DataError */
@@ -63,17 +68,27 @@ export function textFiles(patterns: readonly string[]): DataFile[] {
   return files;
 }
 
-/** Cuts files into pieces; every `worldSize`-th belongs to this worker. */
+/**
+ * Cuts files into pieces; every `worldSize`-th belongs to this worker.
+ * @throws DataError where there are fewer pieces than workers: a gzip file is one
+ */
 export function textUnits(
   files: readonly DataFile[],
   { rank, worldSize }: { rank: number; worldSize: number },
 ): TextUnit[] {
   const units: TextUnit[] = [];
+  const all = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const share = Math.max(LEAST_UNIT_BYTES, Math.ceil(all / (UNITS_A_WORKER * worldSize)));
+  const unitBytes = worldSize === 1 ? UNIT_BYTES : Math.min(UNIT_BYTES, share);
   for (const [file, { bytes, gzip, end }] of files.entries()) {
-    const step = gzip ? Number.POSITIVE_INFINITY : UNIT_BYTES;
+    const step = gzip ? Number.POSITIVE_INFINITY : unitBytes;
     for (let start = 0; start < bytes; start += step) {
       units.push({ file, start, end: Math.min(end, start + step), own: units.length % worldSize === rank });
     }
+  }
+  if (units.length < worldSize) {
+    const how = "gzip files are not cut: give as many as there are workers, plain text, or more text";
+    throw new DataError(`has ${units.length} pieces for ${worldSize} workers; ${how}`, files[0]!.path);
   }
   return units;
 }
@@ -107,7 +122,16 @@ export async function readCorpus(
   for (const [i, { blocks }] of results.entries()) for (const block of blocks) owners[block] = numbers[i]!;
   await pool.all({ type: "renumber", numbers: owners });
   for (const pointer of numbers) heap.free(pointer);
-  return { vocabulary: ranked, chunks: chunksOf(results), blocks: owners.length, dropped: tooLong + ranked.invalid };
+  return {
+    ...{ vocabulary: ranked, chunks: chunksOf(results), blocks: owners.length, dropped: tooLong + ranked.invalid },
+    share: shareOf(files, units),
+  };
+}
+
+function shareOf(files: readonly DataFile[], units: readonly TextUnit[]): number {
+  const bytesOf = (some: readonly TextUnit[]): number =>
+    some.reduce((sum, { file, start, end }) => sum + Math.min(end, files[file]!.bytes) - start, 0);
+  return bytesOf(units.filter(({ own }) => own)) / bytesOf(units);
 }
 
 function noWords(merged: WordTable, files: readonly DataFile[], minCount: number, invalid: number): DataError {

@@ -10,7 +10,13 @@ export {
   type SectionScore,
   spearman,
 } from "./evaluate.ts";
-export type { SharedEmbeddings, Synchronise, Word2VecOptions, Word2VecTrainOptions } from "./options.ts";
+export type {
+  SharedEmbeddings,
+  Synchronise,
+  SynchroniseState,
+  Word2VecOptions,
+  Word2VecTrainOptions,
+} from "./options.ts";
 export { Word2Vec, type Word2VecResult } from "./train.ts";
 export { formatOf, type VectorFormat, vectorFormats } from "./vector-files.ts";
 export { type Analogy, type Neighbour, UnknownWordError, WordVectors } from "./vectors.ts";

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { parseOptions } from "../data/options.ts";
+import type { Heap } from "../memory/index.ts";
 
 const phraseOptions = z.strictObject({
   /** How often neighbours are joined: two passes make phrases of up to four words. */
@@ -34,6 +35,8 @@ const modelOptions = z.strictObject({
   seed: z.int().min(0).max(0xffffffff).default(1),
 });
 
+const callable = <T>(): z.ZodType<T, T> => z.custom<T>((value) => typeof value === "function", "expected a function");
+
 const trainOptions = z.strictObject({
   threads: z.int().min(1).max(1024).default(availableParallelism),
   /** The most memory: vocabulary and two matrices must fit; at most 16 GiB. */
@@ -52,33 +55,55 @@ const trainOptions = z.strictObject({
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, "expected an AbortSignal").optional(),
   synchronise: z
     .object({
-      everyWords: z.int().min(1),
-      run: z.custom<NonNullable<Synchronise>["run"]>((value) => typeof value === "function", "expected a function"),
+      everyWords: z.union([z.int().min(1), callable<(rows: number) => number>()]),
+      wait: z.boolean().default(false),
+      begin: callable<NonNullable<Synchronise["begin"]>>().optional(),
+      run: callable<Synchronise["run"]>(),
     })
     .optional(),
 });
 
 /** The matrices of a model in training, for those who exchange them with other processes. */
 export interface SharedEmbeddings {
-  /** Words of the vocabulary: rows of both matrices. The same in every process that reads the same text. */
+  /** Of the vocabulary, the same in every process that reads the same text. */
+  readonly words: readonly string[];
+  /** Of both matrices: one a word. */
   readonly rows: number;
   readonly dim: number;
   /** Row `i` begins at `stride × i`; numbers from `dim` on are 0 and stay so. */
   readonly stride: number;
   /** Trainer threads go on writing to both while this is used. */
   readonly matrices: { readonly input: Float32Array; readonly output: Float32Array };
+  /** What they lie in. */
+  readonly heap: Heap;
   /** The rows that have changed since the last call, each once. */
   takeTouched(matrix: "input" | "output"): Uint32Array;
 }
 
+/** How far the training of this process's part of the text is. */
+export interface SynchroniseState {
+  /** From 0 to 1. */
+  readonly done: number;
+  /** The threads have ended: nothing changes the matrices any more. */
+  readonly last: boolean;
+}
+
 /**
- * Called on the main thread each time that `everyWords` words have been trained on, while the trainer threads go on, never
- * twice at once, and a last time when they have ended. Geo-SGD sends `row − row as last received` of the touched rows and
- * adds what others have sent.
+ * Where several processes exchange what they learn. Geo-SGD sends what has changed of the touched rows and adds what others
+ * have sent.
  */
 export interface Synchronise {
-  readonly everyWords: number;
-  run(embeddings: SharedEmbeddings): Promise<void> | void;
+  /** Words to train on between two calls of `run`; a function is given the number of rows. */
+  readonly everyWords: number | ((rows: number) => number);
+  /** Whether threads wait for the call that their words have made due. Default: they go on. */
+  readonly wait?: boolean;
+  /** Called before the first word is trained on; gives the share of the training that is done already, from 0 to 1. */
+  readonly begin?: ((embeddings: SharedEmbeddings) => Promise<number>) | undefined;
+  /**
+   * Called on the main thread each time that so many words have been trained on, while the threads go on, never twice at
+   * once, and a last time when they have ended.
+   */
+  run(embeddings: SharedEmbeddings, state: SynchroniseState): Promise<void> | void;
 }
 
 export type Word2VecOptions = z.input<typeof modelOptions>;

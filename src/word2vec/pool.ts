@@ -2,7 +2,16 @@
 import { Worker } from "node:worker_threads";
 import { DataError } from "../data/errors.ts";
 import { type Heap, moduleUrl } from "../memory/index.ts";
-import { CONTROL_WORDS, DONE, NEXT, type Reply, type Request, STOP, type WorkerData } from "./protocol.ts";
+import {
+  CONTROL_WORDS,
+  DONE,
+  NEXT,
+  type Reply,
+  type Request,
+  STOP,
+  SYNCHRONISED,
+  type WorkerData,
+} from "./protocol.ts";
 
 export class Word2VecPool implements AsyncDisposable {
   /** Words that all threads share; see protocol.ts. */
@@ -28,6 +37,7 @@ export class Word2VecPool implements AsyncDisposable {
   /** Makes all threads leave their work; `all` then resolves with what is there. */
   stop(): void {
     Atomics.store(this.control, STOP, 1);
+    Atomics.notify(this.control, SYNCHRONISED);
   }
 
   /** Gives all threads the same request. @throws the error of the first that fails */

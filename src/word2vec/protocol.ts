@@ -15,6 +15,8 @@ export const STOP = 2;
 export const DONE = 3;
 /** How often a synchronisation has become due. */
 export const DUE = 4;
+/** Up to which of these it has been done. */
+export const SYNCHRONISED = 5;
 
 /** Words that the token file is cut into; every block was written by one thread. */
 export const BLOCK_WORDS = 65536;
@@ -96,8 +98,11 @@ export interface TrainRequest {
   readonly negative: number;
   readonly cbow: boolean;
   readonly seed: number;
-  /** Chunks after which a synchronisation is due. */
+  /** Chunks, over all epochs, that are done already. */
+  readonly first: number;
+  /** Chunks after which a synchronisation is due, and whether threads wait for it. */
   readonly chunksASynchronisation?: number;
+  readonly wait?: boolean;
 }
 
 export type Request = ReadRequest | RenumberRequest | PairsRequest | JoinRequest | TrainRequest;

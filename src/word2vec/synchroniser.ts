@@ -3,32 +3,45 @@ import type { Heap } from "../memory/index.ts";
 import { type MatricesHandle, trainKernel } from "./matrices.ts";
 import type { SharedEmbeddings, Synchronise } from "./options.ts";
 import type { Word2VecPool } from "./pool.ts";
-import { DUE } from "./protocol.ts";
+import { DUE, SYNCHRONISED } from "./protocol.ts";
+
+/** More than will ever be due: threads that wait go on. */
+const NEVER_DUE = 2 ** 31 - 1;
 
 export class Synchroniser {
   readonly #pool: Word2VecPool;
   readonly #run: Synchronise["run"];
+  readonly #done: () => number;
   readonly #embeddings: SharedEmbeddings;
   readonly #free: () => void;
 
-  constructor(heap: Heap, pool: Word2VecPool, handle: MatricesHandle, { run }: Synchronise) {
+  /** @param options.done the share of the training that is done */
+  constructor(
+    heap: Heap,
+    pool: Word2VecPool,
+    handle: MatricesHandle,
+    { words, run, done }: Pick<Synchronise, "run"> & { readonly words: readonly string[]; readonly done: () => number },
+  ) {
     const { words: rows, dim, stride, input, output, touchedInput, touchedOutput } = handle;
     // The kernel writes up to four numbers beyond the last row that it lists.
     const list = heap.alloc(4 * (rows + 4));
     const kernel = trainKernel(heap);
     this.#pool = pool;
     this.#run = run;
+    this.#done = done;
     this.#free = (): void => heap.free(list);
     this.#embeddings = {
-      rows,
-      dim,
-      stride,
+      ...{ heap, words, rows, dim, stride },
       matrices: { input: heap.f32(input, rows * stride), output: heap.f32(output, rows * stride) },
       takeTouched: (matrix) => {
         const count = kernel.takeTouched(matrix === "input" ? touchedInput : touchedOutput, rows, list);
         return heap.u32(list, count).slice();
       },
     };
+  }
+
+  get embeddings(): SharedEmbeddings {
+    return this.#embeddings;
   }
 
   /** Runs whenever it is due until `training` has ended, and once more. */
@@ -50,12 +63,16 @@ export class Synchroniser {
           continue;
         }
         seen = due;
-        await this.#run(this.#embeddings);
+        await this.#run(this.#embeddings, { done: this.#done(), last: false });
+        Atomics.store(control, SYNCHRONISED, seen);
+        Atomics.notify(control, SYNCHRONISED);
       }
       await over;
-      await this.#run(this.#embeddings);
+      await this.#run(this.#embeddings, { done: this.#done(), last: true });
     } catch (error) {
       this.#pool.stop();
+      Atomics.store(control, SYNCHRONISED, NEVER_DUE);
+      Atomics.notify(control, SYNCHRONISED);
       throw error;
     } finally {
       await over;

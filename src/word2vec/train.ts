@@ -79,32 +79,47 @@ export class Word2Vec {
   async #epochs(
     heap: Heap,
     pool: Word2VecPool,
-    { chunks, vocabulary }: Corpus,
+    { chunks, vocabulary, share }: Corpus,
     work: { matrices: MatricesHandle; line: ProgressLine | undefined; synchronise: Synchronise | undefined },
   ): Promise<{ words: number; seconds: number; wordsPerSecond: number }> {
     const { epochs, lr, window, negative, cbow, seed } = this.settings;
-    const total = chunks.length * epochs;
-    const wordsOfText = epochs * vocabulary.counts.reduce((a, b) => a + b, 0);
-    const wordsAChunk = wordsOfText / total;
     const { matrices, line, synchronise } = work;
-    const meter = new Meter(line, wordsOfText, () => Atomics.load(pool.control, DONE) * wordsAChunk);
-    const every = synchronise && Math.max(1, Math.round(synchronise.everyWords / Math.min(wordsAChunk, CHUNK_WORDS)));
-    const synchroniser = synchronise && new Synchroniser(heap, pool, matrices, synchronise);
+    const total = chunks.length * epochs;
+    const wordsOfText = epochs * share * vocabulary.counts.reduce((a, b) => a + b, 0);
+    const wordsAChunk = wordsOfText / total;
+    let first = 0;
+    const chunksDone = (): number => first + Atomics.load(pool.control, DONE);
+    const exchange =
+      synchronise &&
+      new Synchroniser(heap, pool, matrices, {
+        ...{ run: synchronise.run, words: vocabulary.words, done: () => Math.min(1, chunksDone() / total) },
+      });
+    // What earlier requests have done is not this one's.
+    Atomics.store(pool.control, DONE, 0);
+    const begun = (await synchronise?.begin?.(exchange!.embeddings)) ?? 0;
+    first = Math.min(total, Math.round(begun * total));
+    const meter = new Meter(line, wordsOfText, () => chunksDone() * wordsAChunk, first * wordsAChunk);
+    const every = synchronise && chunksBetween(synchronise, matrices.words, Math.min(wordsAChunk, CHUNK_WORDS));
     const label = (share: number): string => `epoch ${Math.min(epochs, 1 + Math.floor(share * epochs))}/${epochs}`;
     const timer = setInterval(() => meter.show(label), REPORT_MS);
     try {
-      const sizes = { window, negative, cbow, seed, lr, epochs, chunks, matrices };
+      const sizes = { window, negative, cbow, seed, lr, epochs, chunks, matrices, first };
       const training = pool.all({
         type: "train",
         ...sizes,
-        ...(every === undefined ? {} : { chunksASynchronisation: every }),
+        ...(every === undefined ? {} : { chunksASynchronisation: every, wait: synchronise?.wait === true }),
       });
-      await Promise.all([training, synchroniser?.until(training)]);
+      await Promise.all([training, exchange?.until(training)]);
       return meter.finish(label);
     } finally {
       clearInterval(timer);
     }
   }
+}
+
+function chunksBetween({ everyWords }: Synchronise, rows: number, wordsAChunk: number): number {
+  const words = typeof everyWords === "number" ? everyWords : everyWords(rows);
+  return Math.max(1, Math.round(words / wordsAChunk));
 }
 
 /** Reads the text, and finds phrases in it. */
@@ -141,12 +156,16 @@ class Meter {
   readonly #total: number;
   readonly #done: () => number;
   readonly #start = performance.now();
-  #last = { at: this.#start, done: 0 };
+  readonly #before: number;
+  #last: { at: number; done: number };
 
-  constructor(line: ProgressLine | undefined, total: number, done: () => number) {
+  /** @param before what was done before this began */
+  constructor(line: ProgressLine | undefined, total: number, done: () => number, before = 0) {
     this.#line = line;
     this.#total = total;
     this.#done = done;
+    this.#before = before;
+    this.#last = { at: this.#start, done: before };
   }
 
   show(label: (share: number) => string): void {
@@ -164,9 +183,9 @@ class Meter {
   }
 
   finish(label: (share: number) => string): { words: number; seconds: number; wordsPerSecond: number } {
-    const words = Math.round(Math.min(this.#total, this.#done()));
+    const words = Math.round(Math.min(this.#total, this.#done()) - this.#before);
     const seconds = (performance.now() - this.#start) / 1000;
-    this.#last = { at: this.#start, done: 0 };
+    this.#last = { at: this.#start, done: this.#before };
     this.show(label);
     return { words, seconds, wordsPerSecond: words / seconds };
   }

@@ -17,6 +17,7 @@ import {
   type Reply,
   type Request,
   STOP,
+  SYNCHRONISED,
   type TrainRequest,
   type WorkerData,
 } from "./protocol.ts";
@@ -68,23 +69,30 @@ function join({ blocks, slots, mask, counts }: JoinRequest): void {
 }
 
 function train(request: TrainRequest): void {
-  const { matrices, chunks, epochs, lr, cbow, seed, chunksASynchronisation = 0 } = request;
+  const { matrices, chunks, epochs, lr, cbow, seed, first, chunksASynchronisation = 0, wait = false } = request;
   const own = new TrainingThread(heap, matrices, { ...request, seed: seed + 7919 * data.thread });
   const ids = heap.alloc(4 * CHUNK_WORDS);
   const total = chunks.length * epochs;
   for (;;) {
-    const chunk = Atomics.add(control, NEXT, 1);
+    const chunk = first + Atomics.add(control, NEXT, 1);
     if (chunk >= total || stopped()) break;
     readWords(chunks[chunk % chunks.length]! * CHUNK_WORDS, CHUNK_WORDS, ids);
     own.train(cbow, ids, CHUNK_WORDS, lr * Math.max(1e-4, 1 - chunk / total));
     const done = Atomics.add(control, DONE, 1) + 1;
     if (chunksASynchronisation > 0 && done % chunksASynchronisation === 0) {
-      Atomics.add(control, DUE, 1);
+      const due = Atomics.add(control, DUE, 1) + 1;
       Atomics.notify(control, DUE);
+      if (wait) awaitSynchronised(due);
     }
   }
   heap.free(ids);
   own.free();
+}
+
+function awaitSynchronised(due: number): void {
+  for (let at = Atomics.load(control, SYNCHRONISED); at < due && !stopped(); at = Atomics.load(control, SYNCHRONISED)) {
+    Atomics.wait(control, SYNCHRONISED, at);
+  }
 }
 
 async function handle(request: Request): Promise<unknown> {

@@ -1,4 +1,5 @@
 // What workers do with a parameter server: a communicator between readers, trainers and partitions, and the whole state.
+export { type Converter, converterOf } from "../halves.ts";
 export { CommunicatorHandle, type CommunicatorOptions, type RunRings, type Traffic } from "./communicator-handle.ts";
 export type { GeoLayout } from "./geo-layout.ts";
 export { withOldWeights } from "./geo-layout.ts";
