@@ -3,9 +3,6 @@
 import { join } from "node:path";
 import { PeerError } from "../collective/index.ts";
 import { type Dataset, openPipeline, type Pipeline, type PipelineState } from "../data/index.ts";
-import { type WindowMetrics, type WindowReader, WindowStats } from "../metrics/index.ts";
-import { learningRateAt } from "../optim/index.ts";
-import { formatCount, type MetricsRecord, ProgressLine, type TrainRecord } from "../report/index.ts";
 import { Elastic } from "./collective/elastic.ts";
 import { type ElasticSteps, runElastic } from "./collective/elastic-run.ts";
 import type { CollectiveSession } from "./collective/session.ts";
@@ -14,12 +11,12 @@ import { Control, Wish } from "./control.ts";
 import { partsOf, wholeOf } from "./data-parts.ts";
 import { WorkerDiedError } from "./deaths.ts";
 import { judge } from "./early-stop.ts";
+import { type Begun, FitLog } from "./fit-log.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
-import { ProgressReport } from "./progress-report.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
-import { describeMetrics, evaluationFields, type Metrics, taskMetrics, taskOf } from "./tasks.ts";
+import { type Metrics, taskOf } from "./tasks.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
 
@@ -49,9 +46,7 @@ class FitLoop {
   readonly #options: FitOptions;
   readonly #job: Job;
   #control: Control;
-  readonly #stats: WindowStats;
-  readonly #window: WindowReader;
-  readonly #line: ProgressLine | undefined;
+  readonly #log: FitLog;
   readonly #start: TrainingState;
   /** With `elastic`, in a job of several workers. */
   readonly #elastic: Elastic | undefined;
@@ -64,12 +59,7 @@ class FitLoop {
   /** Names of the parts of the model in a trace. */
   #groups: readonly string[] = [];
   #evaluatedAt: number;
-  /** Where the last record of training ended. */
-  #recorded: { readonly samples: number; readonly seconds: number };
   #checkpointAt = performance.now();
-  readonly #progress: ProgressReport;
-  /** Rows trained on when the readers began. */
-  #openedAt = 0;
 
   constructor(trainer: Trainer, session: Session, dataset: Dataset, options: FitOptions) {
     const { job } = trainer;
@@ -79,19 +69,14 @@ class FitLoop {
     this.#options = options;
     this.#job = job;
     this.#control = Control.create(job.heap, job.threads);
-    this.#stats = WindowStats.create(job.heap, { threads: job.threads });
-    this.#window = this.#stats.reader();
-    this.#line = options.progress === false ? undefined : new ProgressLine();
+    this.#log = new FitLog(trainer, options);
     this.#start = trainer.state;
     this.#elastic = trainer.regroup && new Elastic(trainer, trainer.regroup);
-    this.#progress = new ProgressReport(job.workers, trainer.state);
     this.#evaluatedAt = trainer.state.samples;
-    this.#recorded = trainer.state;
   }
 
   close(): void {
-    this.#window.free();
-    this.#stats.free();
+    this.#log.free();
     this.#control.free();
   }
 
@@ -99,7 +84,7 @@ class FitLoop {
     const { epochs = 1, profile = false, trace = false, run } = this.#options;
     const trainer = this.#trainer;
     let stopped: FitResult["stopped"] = "finished";
-    for (const note of this.#session.notes) this.#line?.log(note);
+    for (const note of this.#session.notes) this.#log.note(note);
     const { collective } = this.#session;
     if (trace && collective === undefined) throw new Error('fit: trace is for strategy mode "collective"');
     if (trace && this.#job.rank === 0 && run === undefined) throw new Error("fit: trace needs a run folder: run");
@@ -109,10 +94,10 @@ class FitLoop {
       await collective?.share();
       while (stopped === "finished" && trainer.state.epoch < epochs) stopped = await this.#epoch();
     }
-    const communication = collective && this.#communication(collective);
-    if (communication !== undefined) this.#say(describeCommunication(communication));
-    this.#line?.finish();
-    if (trace) await collective!.writeTrace(run && join(run.path, "trace.json"), this.#groups);
+    const communication = this.#session.collective && this.#communication(this.#session.collective);
+    if (communication !== undefined) this.#log.say(describeCommunication(communication));
+    this.#log.finish();
+    if (trace) await this.#session.collective!.writeTrace(run && join(run.path, "trace.json"), this.#groups);
     const { state } = trainer;
     const seconds = state.seconds - this.#start.seconds;
     const samples = state.samples - this.#start.samples;
@@ -138,12 +123,15 @@ class FitLoop {
   /** Epochs of workers that go on when some of them die. */
   async #goOn(elastic: Elastic, epochs: number): Promise<FitResult["stopped"]> {
     if (elastic.late) return "finished";
-    const { validation } = this.#options;
+    const { validation, split = true } = this.#options;
     const trainer = this.#trainer;
     const { heap, threads, world } = this.#job;
+    // Shares were cut by the script, when this worker had the place that its environment says, or by a later one.
+    const whole = wholeOf(wholeOf(this.#dataset, this.#job), { rank: world.rank, worldSize: world.workers });
+    const shared = split && whole.spec.shard.worldSize === 1;
     const steps: ElasticSteps = {
       ...{ trainer, epochs },
-      data: wholeOf(wholeOf(this.#dataset, this.#job), { rank: world.rank, worldSize: world.workers }),
+      data: { dataset: shared ? whole : this.#dataset, shared },
       session: () => this.#session,
       renew: async () => {
         this.#session = await trainer.renew(this.#dataset.layout);
@@ -214,7 +202,7 @@ class FitLoop {
 
   #openPipeline(dataset: Dataset, resume: PipelineState | undefined): Promise<Pipeline> {
     this.#paused = false;
-    this.#openedAt = this.#trainer.state.samples;
+    this.#log.opened();
     const options = { trainers: this.#job.threads, epoch: this.#trainer.state.epoch };
     return openPipeline(this.#job.heap, dataset, { ...options, ...(resume === undefined ? {} : { resume }) });
   }
@@ -260,7 +248,7 @@ class FitLoop {
     const start = { ...this.#trainer.state, at: performance.now() };
     this.#control.step = start.step;
     this.#control.clearWishes();
-    this.#window.read();
+    this.#log.skip();
     const elastic = this.#elastic;
     // What was agreed on before a worker died is still to be done.
     const wishes = elastic?.wishes ?? 0;
@@ -286,8 +274,7 @@ class FitLoop {
         failure ??= { error };
         pipeline.interrupt();
       }
-      const { state } = this.#trainer;
-      this.#progress.tell(state, this.#session, pipeline.progress().rows > state.samples - this.#openedAt);
+      this.#log.report(this.#session, pipeline);
       if (this.#evaluationDue() || this.#checkpointDue()) wish(Wish.pause);
     };
     if (signal?.aborted === true) stop();
@@ -309,7 +296,7 @@ class FitLoop {
     }
     if (failure !== undefined) throw failure.error;
     this.#record(pipeline, start);
-    this.#progress.tell(this.#trainer.state, undefined, true);
+    this.#log.report(undefined, pipeline);
     await collective?.averageStatistics();
     if (this.#pausing === undefined) return true;
     await this.#pausing;
@@ -350,7 +337,7 @@ class FitLoop {
           sink: sink(thread),
           batch: layout.batch,
           columns: session.columns("train"),
-          stats: this.#stats.handle,
+          stats: this.#log.stats,
           profile,
           trace,
         }),
@@ -365,57 +352,8 @@ class FitLoop {
     });
   }
 
-  /** Takes the window since the last look into the training state, the metrics and the progress line. */
-  #record(pipeline: Pipeline, start: TrainingState & { readonly at: number }): void {
-    const trainer = this.#trainer;
-    const before = trainer.state;
-    const window = this.#window.read();
-    const seconds = start.seconds + (performance.now() - start.at) / 1000;
-    const samples = before.samples + window.samples + window.nonFinite;
-    trainer.state = { ...before, step: this.#control.step, samples, seconds };
-    if (window.samples + window.nonFinite === 0) return;
-    if (window.nonFinite > 0) {
-      const learningRate = learningRateAt(trainer.optimizers.default.lr, trainer.state.step);
-      throw new Error(
-        `training diverged: ${window.nonFinite} of the last ${samples - before.samples} outputs are not finite at step ${trainer.state.step}, learning rate ${learningRate}; lower the learning rate, or look for extreme values in the dense columns`,
-      );
-    }
-    const record: TrainRecord = {
-      type: "train",
-      step: trainer.state.step,
-      samples,
-      seconds,
-      samplesPerSecond: (samples - this.#recorded.samples) / Math.max(1e-9, seconds - this.#recorded.seconds),
-      loss: window.loss,
-      ...this.#shown(window),
-      learningRate: learningRateAt(trainer.optimizers.default.lr, trainer.state.step),
-      epoch: before.epoch,
-    };
-    this.#recorded = { samples, seconds };
-    this.#emit(record);
-    const { epochs = 1 } = this.#options;
-    const { rows, estimatedRows } = pipeline.progress();
-    this.#line?.update({
-      label: epochs > 1 ? `epoch ${before.epoch + 1}/${epochs}` : "train",
-      samples: rows,
-      totalSamples: Math.max(rows, estimatedRows),
-      samplesPerSecond: record.samplesPerSecond,
-      loss: record.loss,
-      ...(record.auc === undefined ? {} : { auc: record.auc }),
-      ...(record.accuracy === undefined ? {} : { accuracy: record.accuracy }),
-      ...(record.measures === undefined ? {} : { measures: record.measures }),
-    });
-  }
-
-  /** What a record of training says beside the loss. */
-  #shown(window: WindowMetrics): Pick<TrainRecord, "auc" | "accuracy" | "measures"> {
-    const { model } = this.#trainer;
-    if (taskOf(model) === "binary") return Number.isNaN(window.auc) ? {} : { auc: window.auc };
-    const { accuracy, measures } = taskMetrics(model, this.#session.measures, window);
-    return {
-      ...(Number.isNaN(accuracy) ? {} : { accuracy }),
-      ...(measures === undefined ? {} : { measures }),
-    };
+  #record(pipeline: Pipeline, start: Begun): void {
+    this.#log.record(pipeline, start, { step: this.#control.step, measures: this.#session.measures });
   }
 
   /** Of several workers, the first one evaluates in the middle of an epoch. */
@@ -447,30 +385,12 @@ class FitLoop {
     const metrics = await trainer.evaluateNow(validation!, { weights }, together);
     this.#evaluation = metrics;
     this.#evaluatedAt = trainer.state.samples;
-    const { step, samples, seconds, epoch } = trainer.state;
-    this.#emit({ type: "evaluation", step, samples, seconds, epoch, ...evaluationFields(metrics) });
-    this.#line?.log(`evaluation after ${formatCount(samples)} rows: ${describeMetrics(trainer.model, metrics)}`);
+    this.#log.evaluation(metrics);
     if (earlyStop === undefined || (!together && this.#job.worldSize > 1)) return false;
     const { best, stop } = judge(metrics, trainer.state.best, earlyStop, taskOf(trainer.model));
     trainer.state = { ...trainer.state, best };
     if (stop === undefined) return false;
-    this.#event(stop);
+    this.#log.event(stop);
     return true;
-  }
-
-  /** As `#event`, of the first of several ranks, which all have much the same to say. */
-  #say(message: string): void {
-    if (this.#job.rank === 0) this.#event(message);
-  }
-
-  #event(message: string): void {
-    const { step, samples, seconds } = this.#trainer.state;
-    this.#emit({ type: "event", step, samples, seconds, message });
-    this.#line?.log(message);
-  }
-
-  #emit(record: MetricsRecord): void {
-    if (this.#job.rank === 0) this.#options.run?.append(record);
-    this.#options.onRecord?.(record);
   }
 }

@@ -98,6 +98,11 @@ describe.each([2, 3])("%i ranks", (workers) => {
     expectNear(await trained(ranks, {}), await plain());
   });
 
+  test("with elastic train the same while nobody dies, from sums that are complete before they are applied", async () => {
+    const elastic = { elastic: { min: 1 }, fuseBytes: 256, streams: 2 };
+    expectNear(await trained(ranks, elastic), await plain());
+  });
+
   test("clip the gradient of the union batch, gather it over steps, and keep averages", async () => {
     const optimizer = momentum({ lr: 0.3 });
     const strategy = { clip: { globalNorm: 0.05 }, ema: 0.9 };

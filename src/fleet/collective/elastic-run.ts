@@ -6,15 +6,14 @@ import { WorkerDiedError } from "../deaths.ts";
 import type { FitResult } from "../fit-options.ts";
 import type { Session } from "../session.ts";
 import type { Trainer } from "../trainer.ts";
-import { type Elastic, Phase } from "./elastic.ts";
+import { type Elastic, type ElasticData, Phase } from "./elastic.ts";
 import { ElasticError } from "./regroup.ts";
 
 /** What the training loop does in each phase. */
 export interface ElasticSteps {
   readonly trainer: Trainer;
   readonly epochs: number;
-  /** The whole data. */
-  readonly data: Dataset;
+  readonly data: ElasticData;
   session(): Session;
   /** A session for the workers that train together now. */
   renew(): Promise<Session>;

@@ -19,6 +19,12 @@ interface Left {
   readonly from: number;
 }
 
+export interface ElasticData {
+  readonly dataset: Dataset;
+  /** Whether the workers share it out; else each has data of its own, and what the dead had is lost with them. */
+  readonly shared: boolean;
+}
+
 /** What all go on from. */
 interface Agreed {
   readonly state: Omit<TrainingState, "data">;
@@ -66,11 +72,12 @@ export class Elastic {
     this.#beginPart(this.phase + 1);
   }
 
-  /**
-   * This rank's share of the part; undefined where the epoch has no further one.
-   * @param whole the whole data
-   */
-  part(whole: Dataset): { readonly dataset: Dataset; readonly resume?: PipelineState } | undefined {
+  /** This rank's share of the part; undefined where the epoch has no further one. */
+  part({
+    dataset: whole,
+    shared,
+  }: ElasticData): { readonly dataset: Dataset; readonly resume?: PipelineState } | undefined {
+    if (!shared) return this.phase === Phase.train ? { dataset: whole } : undefined;
     const place = this.#lives.findIndex(({ rank }) => rank === this.#trainer.job.workers.own.rank);
     if (this.phase === Phase.train) return { dataset: whole.shard(this.#shareOf(place)) };
     const left = this.#left[this.phase - Phase.train - 1];

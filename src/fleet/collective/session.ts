@@ -43,6 +43,8 @@ export class CollectiveSession {
   readonly #blocks: number[];
   readonly #tally: number;
   readonly #flag: number;
+  #closed = false;
+  #lastFailure: Error | undefined;
 
   private constructor(options: CollectiveOptions, groups: readonly Group[]) {
     const { job, programs } = options;
@@ -122,9 +124,16 @@ export class CollectiveSession {
         `strategy: mode "collective" with ${workers} workers needs a coordinator; start the script with flotilla launch --workers ${workers} …`,
       );
     }
-    const { streams = 1, elastic } = strategy;
-    // Who has come back since has not counted what the others have.
-    const number = elastic === undefined ? job.workers.count("collective") : `g${job.workers.roster.generation}`;
+    const { streams = 1 } = strategy;
+    const { generation } = job.workers.roster;
+    // Who has come back since has not counted what the others have in earlier generations.
+    const number = `${generation}-${job.workers.count(`collective/${generation}`)}`;
+    const life = `collective/life/${number}/${job.workers.own.rank}`;
+    if (!(await member.set(life, "", { ifAbsent: true }))) {
+      throw new Error(
+        `worker ${job.workers.own.rank} was started again, and the group that it was in has ended; with elastic in the strategy a group takes workers in again`,
+      );
+    }
     const lines = Object.entries({ ...settings, threads: job.threads }).map(
       ([key, value]) => `${key}: ${JSON.stringify(value)}`,
     );
@@ -146,6 +155,7 @@ export class CollectiveSession {
 
   /** The name of the collective that this rank is at, and in which it may wait for others. */
   get waitsIn(): string | undefined {
+    if (this.#closed) return undefined;
     for (const [stream, { queue }] of this.#groups.entries()) {
       const id = queue.current;
       if (id === undefined) continue;
@@ -158,6 +168,7 @@ export class CollectiveSession {
 
   /** Why the group has ended; undefined while it has not. */
   get failure(): Error | undefined {
+    if (this.#closed) return this.#lastFailure;
     return this.#groups.map(({ queue }) => queue.failure).find((error) => error !== undefined);
   }
 
@@ -212,6 +223,8 @@ export class CollectiveSession {
   /** Ends the part in the group; ranks that wait for this one learn that it has left. */
   async close(): Promise<void> {
     this.#options.job.closing.delete(this);
+    this.#lastFailure = this.failure;
+    this.#closed = true;
     await Promise.all(this.#groups.map((group) => group.close()));
     for (const block of this.#blocks.splice(0)) this.#heap.free(block);
   }
