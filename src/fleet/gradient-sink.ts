@@ -2,7 +2,8 @@
 import type { Heap } from "../memory/index.ts";
 import type { GradientLayout, PreparedLayout } from "../ps/worker/index.ts";
 // Trainer threads load no more than they need: the rest of the folder brings the network.
-import { type WorkerKernel, workerKernel } from "../ps/worker/kernel.ts";
+import { type StatisticsKernel, statisticsKernel, type WorkerKernel, workerKernel } from "../ps/worker/kernel.ts";
+import { numbersOf } from "../ps/worker/plan.ts";
 import { HEADER_SAMPLES, Ring, type RingHandle } from "../ps/worker/slots.ts";
 import { type RowSums, SparseGradients } from "../table/index.ts";
 import { address, type Bound } from "./bound-plans.ts";
@@ -16,6 +17,13 @@ export interface SinkWork {
   readonly tables: readonly SinkTable[];
   /** Of the layout's dense parameters, those with gradients. */
   readonly parameters: readonly string[];
+  /** Where a batch has what shows and clicks are counted by: offsets in its slot. */
+  readonly samples: {
+    readonly batch: number;
+    readonly weights: number;
+    /** Undefined where nothing is clicked on. */
+    readonly labels: number | undefined;
+  };
 }
 
 export interface SinkTable {
@@ -33,11 +41,22 @@ interface GroupSums {
   readonly ids: number;
   readonly values: number;
   readonly width: number;
+  /** Numbers of a row: with its counts. */
+  readonly numbers: number;
   readonly stride: number;
+  readonly counted: readonly Counted[] | undefined;
   /** Of the batch's slot. */
   readonly slotIds: number;
   readonly slotRows: number;
   readonly sums: readonly RowSums[];
+}
+
+/** A look-up whose occurrences are shows. */
+interface Counted {
+  /** Address of the handles. */
+  readonly handles: number;
+  readonly occurrences: number;
+  readonly zeroRow: number;
 }
 
 /** Row handles are addresses in units of it. */
@@ -52,24 +71,48 @@ export class GradientSink {
   readonly #dense: readonly { readonly from: Uint8Array; readonly at: number }[];
   readonly #bytes: Uint8Array;
   readonly #counts: Uint32Array;
+  readonly #heap: Heap;
+  readonly #statistics: StatisticsKernel;
+  readonly #samples: SinkWork["samples"];
+  /** Pairs of shows and clicks by the ids' numbers in the batch; 0 where nothing is counted. */
+  readonly #shows: number;
+  readonly #showBytes: number;
 
   constructor(heap: Heap, bound: Bound, work: SinkWork) {
     const { ring, layout, prepared, tables, parameters } = work;
     this.#kernel = workerKernel(heap);
+    this.#statistics = statisticsKernel(heap);
+    this.#heap = heap;
+    this.#samples = work.samples;
     this.#ring = Ring.attach(heap, ring, "fill");
     this.#layout = layout;
     this.#bytes = heap.u8(0, heap.capacity);
     this.#counts = heap.u32(0, heap.capacity / 4);
     const made = tables.map((table) => ({ ...table, sparse: sparseGradients(heap, bound, table) }));
     this.#sparse = made.map(({ sparse }) => sparse);
-    this.#groups = layout.groups.map(({ table, fields, width, ids, values }, index) => {
-      const { fields: all, sparse, strideBytes } = made.find((each) => each.table === table)!;
+    this.#groups = layout.groups.map((group, index) => {
+      const { table, fields, width, ids, values } = group;
+      const {
+        name,
+        fields: all,
+        sparse,
+        strideBytes,
+        zeroRow,
+        contributions,
+      } = made.find((each) => each.table === table)!;
       const place = prepared.tables.find((each) => each.table === table)!;
       const names = fields.map((field) => all[field]!.name);
       const sums = names.map((name) => sparse.fields.find(({ field }) => field === name)!);
       const stride = strideBytes / HANDLE_UNIT;
-      return { index, ids, values, width, stride, slotIds: place.ids, slotRows: place.rows, sums };
+      const counted = group.counted?.map((lookup) => {
+        const { occurrences } = contributions.find((each) => each.lookup === lookup)!;
+        return { handles: address(bound, "outputs", `rows:${name}/${lookup}`), occurrences, zeroRow };
+      });
+      const places = { slotIds: place.ids, slotRows: place.rows };
+      return { index, ids, values, width, numbers: numbersOf(group), stride, counted, ...places, sums };
     });
+    this.#showBytes = 8 * Math.max(0, ...prepared.tables.map(({ most }) => most));
+    this.#shows = this.#groups.some(({ counted }) => counted !== undefined) ? heap.alloc(this.#showBytes) : 0;
     const moved = layout.dense.filter(({ gradient }) => gradient >= 0);
     this.#dense = moved.map(({ gradient, length }, i) => {
       const from = address(bound, "outputs", `grad:${parameters[i]!}`);
@@ -98,17 +141,36 @@ export class GradientSink {
 
   dispose(): void {
     for (const sparse of this.#sparse) sparse.dispose();
+    if (this.#shows !== 0) this.#heap.free(this.#shows);
   }
 
-  #pack({ index, ids, values, width, stride, slotIds, slotRows, sums }: GroupSums, at: number, batch: number): void {
+  #pack(group: GroupSums, at: number, batch: number): void {
+    const { index, ids, values, width, numbers, stride, counted, slotIds, slotRows, sums } = group;
     const { rows, count } = sums[0]!;
     this.#counts[(at + this.#layout.counts) / 4 + index] = count;
     this.#kernel.idsOf(rows, count, (batch + slotRows) / HANDLE_UNIT, stride, batch + slotIds, at + ids);
     let to = at + values;
     for (let i = 0; i < sums.length; i++) {
       const { sums: from, dim } = sums[i]!;
-      this.#kernel.copyRows(from, 4 * dim, count, 4 * dim, to, 4 * width);
+      this.#kernel.copyRows(from, 4 * dim, count, 4 * dim, to, 4 * numbers);
       to += 4 * dim;
+    }
+    if (counted === undefined) return;
+    this.#countShows(counted, batch, slotRows, stride);
+    const first = (batch + slotRows) / HANDLE_UNIT;
+    this.#statistics.takeCounts(rows, count, first, stride, this.#shows, at + values + 4 * width, 4 * numbers);
+  }
+
+  #countShows(lookups: readonly Counted[], batch: number, slotRows: number, stride: number): void {
+    const { weights, labels, batch: samples } = this.#samples;
+    this.#bytes.fill(0, this.#shows, this.#shows + this.#showBytes);
+    for (let i = 0; i < lookups.length; i++) {
+      const { handles, occurrences, zeroRow } = lookups[i]!;
+      const label = labels === undefined ? 0 : batch + labels;
+      const first = (batch + slotRows) / HANDLE_UNIT;
+      const width = occurrences / samples;
+      const places = [label, batch + weights, first, stride, zeroRow, this.#shows] as const;
+      this.#statistics.countShows(handles, occurrences, width, ...places);
     }
   }
 }

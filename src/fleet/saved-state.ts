@@ -109,6 +109,10 @@ export async function saveTrainer(
   { parts = false, mode = "all" }: SaveTrainerOptions = {},
 ): Promise<void> {
   const { layout, served } = session;
+  if (mode !== "all" && served?.model.tables.every(({ accessor }) => accessor === undefined)) {
+    const how = 'strategy: { tables: { NAME: { accessor: { kind: "ctr" } } } }';
+    throw new TypeError(`save: mode "${mode}" chooses rows by statistics, which tables with an accessor have: ${how}`);
+  }
   const { data, ...training } = trainer.state;
   const lossScales = lossScalesOf(session);
   const state = {

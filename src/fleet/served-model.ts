@@ -37,6 +37,10 @@ export function servedModel(
   const { tables, rules, served } = programs;
   const mode: PsMode = servedMode(strategy);
   const geo = mode === "geo";
+  const stray = Object.keys(strategy.tables ?? {}).find((name) => tables[name] === undefined);
+  if (stray !== undefined) {
+    throw new Error(`strategy: tables has "${stray}", which is no table of the model; it has ${Object.keys(tables)}`);
+  }
   return parseModel({
     ...{ mode, workers, partitions },
     tables: Object.values(tables).map((spec) => ({
@@ -49,6 +53,7 @@ export function servedModel(
               { optimizer: rules.optimizerOf.field(name), rule: rules.field(name) },
             ]),
           ),
+      ...strategy.tables?.[spec.name],
       wire: strategy.wire ?? "f32",
     })),
     ...(strategy.durability === undefined ? {} : { storage: { durability: strategy.durability } }),
@@ -95,7 +100,7 @@ export function gradientsOf(
   return gradientLayout(groups, dense);
 }
 
-type Group = Pick<GradientGroup, "table" | "fields" | "width" | "most">;
+type Group = Omit<GradientGroup, "ids" | "values">;
 
 /** Occurrences of each look-up that gradients name. */
 const occurrencesOf = (list: readonly SparseContribution[]): Map<number, number> =>
@@ -103,7 +108,8 @@ const occurrencesOf = (list: readonly SparseContribution[]): Map<number, number>
 
 /** Fields whose gradients come from the same look-ups have the same rows. */
 function groupsOf({ tables }: ServedModel, table: number, list: readonly SparseContribution[]): Group[] {
-  const { spec } = tables[table]!;
+  const { spec, accessor, admission } = tables[table]!;
+  const counts = accessor !== undefined || !("kind" in admission && admission.kind === "always");
   const occurrences = occurrencesOf(list);
   const byLookups = new Map<string, { fields: number[]; lookups: number[] }>();
   for (const [index, { name }] of spec.fields.entries()) {
@@ -114,11 +120,15 @@ function groupsOf({ tables }: ServedModel, table: number, list: readonly SparseC
     group.fields.push(index);
     byLookups.set(lookups.join(), group);
   }
-  return [...byLookups.values()].map(({ fields, lookups }) => ({
+  const groups = [...byLookups.values()];
+  // Each look-up counts once, though rows of it are in several groups.
+  const countedIn = (lookup: number): number => groups.findIndex(({ lookups }) => lookups.includes(lookup));
+  return groups.map(({ fields, lookups }, index) => ({
     table,
     fields,
     width: fields.reduce((sum, field) => sum + spec.fields[field]!.dim, 0),
     most: lookups.reduce((sum, lookup) => sum + occurrences.get(lookup)!, 0),
+    ...(counts ? { counted: lookups.filter((lookup) => countedIn(lookup) === index) } : {}),
   }));
 }
 

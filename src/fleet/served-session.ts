@@ -193,7 +193,11 @@ export class ServedSession {
         zeroRow: this.#tables[table]!.zeroRow,
       };
     });
-    return { ring, layout: this.#gradients, prepared: this.#layouts.train, tables, parameters };
+    const { layout } = this.#options;
+    const offsetOf = (name: string): number | undefined =>
+      layout.columns.find((column) => column.name === name)?.offset;
+    const samples = { batch: layout.batch, weights: offsetOf("weight")!, labels: offsetOf("label") };
+    return { ring, layout: this.#gradients, prepared: this.#layouts.train, tables, parameters, samples };
   }
 
   /** The worker of rank 0 creates everything on the servers, with the start values of a single process. */

@@ -59,7 +59,7 @@ test("parts that partitions saved load at any number of them, and into one proce
     await onServers(count, async (trainer) => {
       await trainer.load(path);
       expect(await served(trainer, data)).toEqual(reference);
-      expect(await trainer.predict(data)).toEqual(predictions);
+      expect(apart(await trainer.predict(data), predictions)).toBeLessThan(1e-6);
       if (count === 3) await trainer.save(again, { parts: true });
     });
   }
@@ -68,7 +68,7 @@ test("parts that partitions saved load at any number of them, and into one proce
     const trainer = job.trainer(model(), { optimizer });
     await trainer.load(saved);
     expect(await learnt(trainer, data)).toEqual(reference);
-    expect(difference(numbersOf(await trainer.predict(data)), numbersOf(predictions)).error).toBeLessThan(1e-6);
+    expect(apart(await trainer.predict(data), predictions)).toBeLessThan(1e-6);
   }
   appendFileSync(join(path, "part-00002-of-00004", "table-features-00001-of-00001.safetensors"), "x");
   await expect(job.trainer(model(), { optimizer }).load(path)).rejects.toThrow("has grown");
@@ -77,7 +77,11 @@ test("parts that partitions saved load at any number of them, and into one proce
   await job.close();
 });
 
-const numbersOf = (values: Float32Array): Numbers => new Map([["predictions", [...values]]]);
+/** Products may be rounded in other ways from one trainer to the next. */
+function apart(a: Float32Array, b: Float32Array): number {
+  const numbers = (values: Float32Array): Numbers => new Map([["predictions", [...values]]]);
+  return difference(numbers(a), numbers(b)).error;
+}
 
 test("what does not go together is refused by name", async () => {
   await using servers = await testServers(1);

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { CheckpointError, type TableSource, type TensorSource } from "../checkpoint/index.ts";
 import { slotName } from "../program/index.ts";
-import { partFolder, type SaveMode } from "../ps/index.ts";
+import { partFolder, type SaveMode, STATISTICS_OF, STATISTICS_TABLE } from "../ps/index.ts";
 import type { WholeCheckpoint } from "../ps/saved/index.ts";
 import type { ServedSession } from "./served-session.ts";
 import type { Session } from "./session.ts";
@@ -43,7 +43,11 @@ export async function servedContents(
     }),
   );
   const tables: TableSource[] = [];
-  for (const table of served.model.tables.keys()) tables.push(await served.state.table(table));
+  for (const table of served.model.tables.keys()) {
+    tables.push(await served.state.table(table));
+    const statistics = await served.state.table(table, true);
+    if (statistics.columns.length > 0) tables.push(statistics);
+  }
   return { tensors: [...tensors, ...localTensors(session, served)], tables };
 }
 
@@ -88,12 +92,18 @@ export async function loadServed(session: Session, served: ServedSession, checkp
     await state.putDense(dense, slot, values);
   }
   if (checkpoint.inParts) return await state.load(checkpoint.path);
-  for (const [index, { spec }] of model.tables.entries()) {
-    const saved = checkpoint.table(spec.name);
+  const put = async (table: number, name: string): Promise<void> => {
+    const saved = checkpoint.table(name);
     for await (const { keys, columns } of saved.chunks(LOAD_ROWS)) {
       const wide = columns.map((values, i) => ({ width: saved.columns[i]!.width, values }));
-      await state.putRows({ table: index, keys, columns: wide });
+      await state.putRows({ table, keys, columns: wide });
     }
+  };
+  for (const [index, { spec, accessor }] of model.tables.entries()) {
+    const statistics = `${spec.name}${STATISTICS_TABLE}`;
+    // They first: rows are admitted by them.
+    if (accessor !== undefined && checkpoint.tables.has(statistics)) await put(index + STATISTICS_OF, statistics);
+    await put(index, spec.name);
   }
 }
 

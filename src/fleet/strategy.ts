@@ -1,6 +1,7 @@
 // The strategy: the one object that says how training is spread, with every switch named as the field names it.
 import { z } from "zod";
 import { allReduceAlgorithms } from "../collective/index.ts";
+import { tableChoicesSchema } from "../ps/index.ts";
 import { lossScaleSchema } from "./loss-scale.ts";
 
 const strategySchema = z.strictObject({
@@ -29,6 +30,11 @@ const strategySchema = z.strictObject({
    * after the last snapshot, a minute at most; "none": all.
    */
   durability: z.enum(["journal", "snapshot", "none"]).optional(),
+  /**
+   * Of tables on servers, by name: `accessor` counts shows and clicks of rows, by which `shrink` and saves choose; `admission`
+   * says which new ids get weights.
+   */
+  tables: z.record(z.string(), tableChoicesSchema).optional(),
   /** Mode `async`: batches of each thread whose rows are pulled while it computes; default 1. More hides slower servers, with older rows. */
   prefetch: z.int().min(1).max(64).optional(),
   /** Mode `async`: batches whose gradients may wait to be sent, of all threads together; default 16. */

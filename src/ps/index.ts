@@ -6,6 +6,7 @@ export { Partition } from "./partition.ts";
 export { type DensePiece, MIN_BLOCK, partitionOf, placeDense } from "./placement.ts";
 export * from "./requests.ts";
 export * from "./row-messages.ts";
+export { STATISTICS_TABLE } from "./saved-partition.ts";
 export { STATISTICS_OF, statisticsColumns } from "./scans.ts";
 export { type PartitionThread, startThread, type ThreadEvents, type ThreadOptions } from "./server.ts";
 export { runServer } from "./server-process.ts";

@@ -117,6 +117,9 @@ const servedTableSchema = z.strictObject({
   wire: z.enum(["f32", "f16", "bf16"]).default("f32"),
 });
 
+/** What a user chooses of a table on servers. */
+export const tableChoicesSchema = servedTableSchema.pick({ accessor: true, admission: true }).partial();
+
 const servedDenseSchema = z.strictObject({
   name: z.string().min(1),
   length: z.int().positive(),

@@ -14,8 +14,9 @@ import { partsIn } from "../part-folders.ts";
 export interface WholeCheckpoint extends AsyncDisposable {
   readonly path: string;
   readonly state: JsonValue;
-  /** Names of dense tensors. */
+  /** Names of dense tensors, and of tables, those of statistics among them. */
   readonly tensors: ReadonlySet<string>;
+  readonly tables: ReadonlySet<string>;
   /** The rows are in parts of partitions, which partitions of servers load by themselves. */
   readonly inParts: boolean;
   /** Fills `into`, all of the tensor. @throws CheckpointError when there is none of that size */
@@ -58,6 +59,7 @@ function wholeOf(own: Checkpoint, parts: readonly Checkpoint[]): Omit<WholeCheck
   return {
     ...{ path, state, inParts: parts.length > 0 },
     tensors: new Set([...own.tensors.keys(), ...pieces.keys()]),
+    tables: new Set((parts[0] ?? own).tables.keys()),
     async readTensor(name, into) {
       const found = pieces.get(name);
       if (found === undefined) return await own.readTensor(name, into);

@@ -52,6 +52,32 @@ export interface WorkerKernel {
   ): void;
 }
 
+/** Exports of ps-statistics.as.ts. */
+export interface StatisticsKernel {
+  countShows(
+    handles: number,
+    n: number,
+    width: number,
+    labels: number,
+    weights: number,
+    first: number,
+    step: number,
+    zero: number,
+    counts: number,
+  ): void;
+  takeCounts(
+    handles: number,
+    n: number,
+    first: number,
+    step: number,
+    counts: number,
+    out: number,
+    stride: number,
+  ): void;
+}
+
+export const statisticsKernel = (heap: Heap): StatisticsKernel => instantiate<StatisticsKernel>("ps-statistics", heap);
+
 export const workerKernel = (heap: Heap): WorkerKernel => instantiate<WorkerKernel>("ps-worker", heap);
 
 /** Bytes of an entry of the map that numbers ids. */

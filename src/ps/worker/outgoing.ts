@@ -7,7 +7,7 @@ import type { DensePiece } from "../placement.ts";
 import { type SplitKernel, splitKernel } from "../split.ts";
 import { Blocks } from "./blocks.ts";
 import { MAP_ENTRY_BYTES, mapMask, type WorkerKernel, workerKernel } from "./kernel.ts";
-import type { GradientGroup, GradientLayout } from "./plan.ts";
+import { type GradientGroup, type GradientLayout, numbersOf } from "./plan.ts";
 
 interface SumKernel {
   accumulate(numbers: number, n: number, gradient: number, dim: number, sums: number, first: number): void;
@@ -27,6 +27,10 @@ interface GroupBuffers {
   readonly sorted: number;
   readonly values: number;
   readonly halves: number;
+  /** Of a group whose shows are counted: gradients with counts in the order of partitions, and f32 shows and clicks. */
+  readonly counted: number;
+  readonly shows: number;
+  readonly clicks: number;
   readonly order: number;
   readonly starts: number;
 }
@@ -75,10 +79,13 @@ export class Outgoing {
       return {
         group,
         ids: take(8 * most),
-        sums: take(4 * most * group.width),
+        sums: take(4 * most * numbersOf(group)),
         sorted: take(8 * most),
         values: take(4 * most * group.width),
         halves: wire === "f32" ? 0 : take(2 * most * group.width),
+        counted: group.counted === undefined ? 0 : take(4 * most * numbersOf(group)),
+        shows: group.counted === undefined ? 0 : take(4 * most),
+        clicks: group.counted === undefined ? 0 : take(4 * most),
         order: take(4 * most),
         starts: take(4 * (partitions + 1)),
       };
@@ -114,14 +121,20 @@ export class Outgoing {
   sections(partition: number): (SparsePush | DensePush)[] {
     const { layout, wire, pieces } = this.#options;
     if (this.batches === 0) return [];
-    const sparse = this.#groups.flatMap(({ group, starts, sorted, values, halves }): SparsePush[] => {
+    const sparse = this.#groups.flatMap(({ group, starts, sorted, values, halves, shows, clicks }): SparsePush[] => {
       const bounds = this.#heap.u32(starts, this.#options.partitions + 1);
       const first = bounds[partition]!;
       const n = bounds[partition + 1]! - first;
       if (n === 0) return [];
       const { table, fields, width } = group;
       const keys = this.#heap.u64(sorted + 8 * first, n);
-      return [{ table, fields, width, wire, keys, values: this.#view(wire, values, halves, first * width, n * width) }];
+      const counts = (at: number): Float32Array => this.#heap.f32(at + 4 * first, n);
+      return [
+        {
+          ...{ table, fields, width, wire, keys, values: this.#view(wire, values, halves, first * width, n * width) },
+          ...(group.counted === undefined ? {} : { shows: counts(shows), clicks: counts(clicks) }),
+        },
+      ];
     });
     const dense = pieces
       .filter((piece) => piece.partition === partition)
@@ -143,6 +156,7 @@ export class Outgoing {
     const { layout, wire, partitions } = this.#options;
     const { group, starts, order, sorted } = buffers;
     const { width } = group;
+    const numbers = numbersOf(group);
     let [count, ids, values] = [0, buffers.ids, buffers.sums];
     const countOf = ({ address }: GradientSlot): number => this.#heap.u32(address + layout.counts, index + 1)[index]!;
     const all = slots.reduce((sum, slot) => sum + countOf(slot), 0);
@@ -155,16 +169,24 @@ export class Outgoing {
         const n = countOf(slot);
         const from = slot.address + group.ids;
         count = this.#kernel.numbers(from, n, this.#map, mask, ids, count, this.#numbers) >>> 0;
-        this.#sum.accumulate(this.#numbers, n, slot.address + group.values, width, values, 1);
+        this.#sum.accumulate(this.#numbers, n, slot.address + group.values, numbers, values, 1);
       }
     }
     // Scratch for the owners: the numbers are spent.
     this.#split.split(ids, count, partitions, this.#numbers, starts, order);
     this.#split.takeKeys(ids, order, count, sorted);
-    this.#split.takeRows(values, order, count, 4 * width, buffers.values);
+    if (group.counted === undefined) this.#split.takeRows(values, order, count, 4 * width, buffers.values);
+    else {
+      const { counted, shows, clicks } = buffers;
+      const stride = 4 * numbers;
+      this.#split.takeRows(values, order, count, stride, counted);
+      this.#kernel.copyRows(counted, stride, count, 4 * width, buffers.values, 4 * width);
+      this.#kernel.copyRows(counted + 4 * width, stride, count, 4, shows, 4);
+      this.#kernel.copyRows(counted + 4 * width + 4, stride, count, 4, clicks, 4);
+    }
     if (wire !== "f32") this.#convert.fromF32(wire, buffers.values, count * width, buffers.halves);
     this.rows += count;
-    this.unmergedBytes += all * (8 + width * wireBytes[wire]);
+    this.unmergedBytes += all * (8 + width * wireBytes[wire] + 4 * (numbers - width));
   }
 
   #mergeDense(slots: readonly GradientSlot[]): void {

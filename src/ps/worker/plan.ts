@@ -96,10 +96,16 @@ export interface GradientGroup {
   readonly fields: readonly number[];
   readonly width: number;
   readonly most: number;
-  /** Byte offsets in the slot: u64 [most], f32 [most, width]. */
+  /** Look-ups whose occurrences are the shows of its rows, for an accessor; undefined: nothing is counted. */
+  readonly counted?: readonly number[] | undefined;
+  /** Byte offsets in the slot: u64 [most], f32 [most, numbersOf(group)]. */
   readonly ids: number;
   readonly values: number;
 }
+
+/** Numbers of a row in a slot: its gradients, and behind them its shows and clicks where these are counted. */
+export const numbersOf = ({ width, counted }: Pick<GradientGroup, "width" | "counted">): number =>
+  width + (counted === undefined ? 0 : 2);
 
 /** A dense parameter in a gradient slot and in the block that trainers share. */
 export interface DenseGradient {
@@ -124,7 +130,7 @@ export interface GradientLayout {
 }
 
 export function gradientLayout(
-  groups: readonly Pick<GradientGroup, "table" | "fields" | "width" | "most">[],
+  groups: readonly Omit<GradientGroup, "ids" | "values">[],
   dense: readonly {
     readonly dense: number;
     readonly length: number;
@@ -142,7 +148,7 @@ export function gradientLayout(
   const placed = groups.map((group) => ({
     ...group,
     ids: take(8 * group.most),
-    values: take(4 * group.most * group.width),
+    values: take(4 * group.most * numbersOf(group)),
   }));
   const denseStart = end;
   const parameters = dense.map(({ moved, ...parameter }) => ({

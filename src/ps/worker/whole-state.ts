@@ -13,6 +13,7 @@ import {
   type ScanReply,
 } from "../requests.ts";
 import { decodeRows, encodeRows, type RowChunk } from "../row-messages.ts";
+import { STATISTICS_TABLE } from "../saved-partition.ts";
 import { definitionOf, ruleOf, type ServedModel } from "../spec.ts";
 
 /** Rows of a partition in one reply, and at most in a chunk. */
@@ -101,12 +102,13 @@ export class WholeState {
     });
   }
 
-  /** A table with all columns, as it is now. */
-  async table(table: number): Promise<StateTable> {
-    const replies = await this.#all(() => encodeJson({ table }), "scan");
+  /** A table with all columns, as it is now, or the statistics of its rows. */
+  async table(table: number, statistics = false): Promise<StateTable> {
+    const replies = await this.#all(() => encodeJson({ table, statistics }), "scan");
     const scans = replies.map((reply) => decodeJson(reply) as ScanReply);
+    const { name } = this.model.tables[table]!.spec;
     return {
-      name: this.model.tables[table]!.spec.name,
+      name: statistics ? `${name}${STATISTICS_TABLE}` : name,
       rows: scans.reduce((sum, { rows }) => sum + rows, 0),
       columns: scans[0]!.columns,
       chunks: () =>
