@@ -1,4 +1,5 @@
 // The fleet: joining a job, trainers, and the folder that a run leaves behind.
+export { WorkerDiedError } from "./deaths.ts";
 export type { EarlyStop, FitOptions, FitResult } from "./fit-options.ts";
 export type { ExportOnnxOptions, ExportWeightsOptions } from "./interchange.ts";
 export { type InitOptions, init, type Job } from "./job.ts";

@@ -144,7 +144,7 @@ export class Elastic {
     const lives = this.#lives.map((life) => (isAlive(life) ? life : GONE));
     const from = this.fraction();
     if (this.phase < Phase.train || from >= 1) return { lives, left: this.#left };
-    const dead = this.#lives.flatMap((life, place) => (life === GONE || life.rank < 0 || isAlive(life) ? [] : [place]));
+    const dead = this.#lives.flatMap((life, place) => (life.rank < 0 || isAlive(life) ? [] : [place]));
     const before = this.#left[this.phase - Phase.train - 1];
     const added = dead.map((place): Left => {
       if (before === undefined) return { shard: this.#shareOf(place), cuts: [], from };
