@@ -1,5 +1,6 @@
 // The parameter server: rows a second of a partition, training through servers beside one process, what modes hide of a slow
-// network, and what they learn.
+// network, what they learn, and what `flotilla plan` predicts.
+import { psCapacity } from "./lib/ps-capacity.ts";
 import { psNetwork } from "./lib/ps-network.ts";
 import { psPartition } from "./lib/ps-partition.ts";
 import { psQuality, type QualityData } from "./lib/ps-quality.ts";
@@ -21,6 +22,7 @@ const measures: Readonly<Record<string, (effort: Effort) => Promise<BenchResult>
   partition: ({ seconds }) => psPartition(seconds),
   training: ({ quick }) => psTraining(quick),
   network: ({ quick }) => psNetwork(quick),
+  capacity: ({ quick }) => psCapacity(quick),
   generated: quality("generated"),
   flights: quality("flights"),
   movielens: quality("movielens"),

@@ -1,5 +1,5 @@
 // Word vectors: words a second of one thread beside word2vec.c, pWord2Vec, fastText and gensim with the same settings on
-// the same text in the same run, taking turns; reading of text; two threads beside one.
+// the same text in the same run, taking turns; two threads beside one; several workers beside a server.
 import { createReadStream, existsSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
@@ -7,12 +7,17 @@ import { word2vec } from "../src/word2vec/index.ts";
 import { topicText } from "../src/word2vec/testing.ts";
 import { replaceFile, scratchFile } from "./lib/paths.ts";
 import { sharedData } from "./lib/real-data.ts";
-import { atLeast, type BenchGoal, type BenchOptions, type BenchResult, type BenchRow, say } from "./lib/report.ts";
+import { atLeast, type BenchOptions, type BenchResult, type BenchRow, say } from "./lib/report.ts";
+import { geoScaling, overSlowNetwork } from "./lib/word2vec-jobs.ts";
 import { type TrainingJob, type Word2VecPeer, word2vecPeers } from "./lib/word2vec-peers.ts";
 
-const ROUNDS = 3;
+/** Turns by dimension: each part ends within five minutes. */
+const ROUNDS: Readonly<Record<number, number>> = { 100: 3, 300: 2 };
 /** Bytes of Wikipedia's text: enough for a vocabulary that outgrows the second-level cache. */
 const TEXT_BYTES = 12e6;
+const PEER_BYTES = 8e6;
+/** All of it: exchanges cost by the words of the vocabulary, so that long texts hide them. */
+const GEO_BYTES = 100e6;
 const QUICK_BYTES = 1e6;
 
 const settings = { window: 5, negative: 5, subsample: 1e-4, minCount: 5 } as const;
@@ -25,34 +30,69 @@ const GOALS: readonly { readonly peer: string; readonly ratios: Readonly<Record<
   { peer: "pWord2Vec, tuned OpenBLAS", ratios: { 100: 1, 300: 1 } },
 ];
 
-/** Runs the benchmark and says which goals were met. */
-export async function run({ quick = false }: BenchOptions = {}): Promise<BenchResult> {
-  const rows: BenchRow[] = [];
-  const goals: BenchGoal[] = [];
-  const text = await textFile(quick ? QUICK_BYTES : TEXT_BYTES);
-  const peers = word2vecPeers();
-  for (const dim of [100, 300]) {
-    const job = { text, dim, ...settings };
-    const rates = await takeTurns(job, peers, quick ? 1 : ROUNDS);
-    for (const [system, rate] of rates)
-      rows.push({ system, metric: `skip-gram, dim ${dim}, one thread`, value: rate, unit: "k words/s" });
-    for (const { peer, ratios } of GOALS) {
+/** One thread beside the peers, in turns. */
+async function besidePeers(dim: number, quick: boolean): Promise<BenchResult> {
+  const job = { text: await textFile(quick ? QUICK_BYTES : PEER_BYTES), dim, ...settings };
+  const rates = await takeTurns(job, word2vecPeers(), quick ? 1 : ROUNDS[dim]!);
+  return {
+    rows: [...rates].map(([system, value]) => ({
+      ...{ system, metric: `skip-gram, dim ${dim}, one thread`, value, unit: "k words/s" },
+    })),
+    goals: GOALS.flatMap(({ peer, ratios }) => {
       const rate = rates.get(peer);
-      if (rate !== undefined)
-        goals.push(atLeast(`flotilla / ${peer}, dim ${dim}`, rates.get("flotilla")! / rate, ratios[dim]!));
-    }
+      if (rate === undefined) return [];
+      return [atLeast(`flotilla / ${peer}, dim ${dim}`, rates.get("flotilla")! / rate, ratios[dim]!)];
+    }),
+  };
+}
+
+async function threads(quick: boolean): Promise<BenchResult> {
+  const job = { text: await textFile(quick ? QUICK_BYTES : TEXT_BYTES), dim: 100, ...settings };
+  const rates = { one: 0, two: 0, cbow: 0 };
+  for (let round = 0; round < (quick ? 1 : 3); round++) {
+    rates.one = Math.max(rates.one, await flotilla(job, 1));
+    rates.two = Math.max(rates.two, await flotilla(job, 2));
+    rates.cbow = Math.max(rates.cbow, await flotilla(job, 1, true));
   }
-  const one = rows.find(({ system }) => system === "flotilla")!.value;
-  const two = await flotilla({ text, dim: 100, ...settings }, 2);
-  rows.push({ system: "flotilla", metric: "skip-gram, dim 100, two threads", value: two, unit: "k words/s" });
-  rows.push({ system: "flotilla", metric: "two threads / one", value: two / one, unit: "×" });
-  rows.push({
-    system: "flotilla",
-    metric: "CBOW, dim 100, one thread",
-    value: await flotilla({ text, dim: 100, ...settings }, 1, true),
-    unit: "k words/s",
+  const row = (metric: string, value: number, unit = "k words/s"): BenchRow => ({
+    ...{ system: "flotilla", metric, value, unit },
   });
-  return { rows, goals };
+  return {
+    rows: [
+      row("skip-gram, dim 100, one thread", rates.one),
+      row("skip-gram, dim 100, two threads", rates.two),
+      row("two threads / one", rates.two / rates.one, "×"),
+      row("CBOW, dim 100, one thread", rates.cbow),
+    ],
+    goals: [],
+  };
+}
+
+const jobOf = async (
+  bytes: number,
+  epochs: number,
+  everyWords?: number,
+): Promise<Parameters<typeof geoScaling>[0]> => ({
+  ...{ text: await textFile(bytes), model: { dim: 100, epochs, ...settings } },
+  options: everyWords === undefined ? {} : { everyWords },
+});
+
+const measures: Readonly<Record<string, (quick: boolean) => Promise<BenchResult>>> = {
+  dim100: (quick) => besidePeers(100, quick),
+  dim300: (quick) => besidePeers(300, quick),
+  threads,
+  geo: async (quick) => geoScaling(await jobOf(quick ? QUICK_BYTES : GEO_BYTES, 2), quick ? 1 : 3),
+  network: async (quick) => overSlowNetwork(await jobOf(quick ? QUICK_BYTES : GEO_BYTES, 2)),
+};
+
+/** What `--only` picks from. */
+export const parts: readonly string[] = Object.keys(measures);
+
+/** Runs the benchmark and says which goals were met. */
+export async function run({ quick = false, only = parts }: BenchOptions = {}): Promise<BenchResult> {
+  const results: BenchResult[] = [];
+  for (const [name, measure] of Object.entries(measures)) if (only.includes(name)) results.push(await measure(quick));
+  return { rows: results.flatMap(({ rows }) => rows), goals: results.flatMap(({ goals }) => goals) };
 }
 
 /** The best of a few turns, as another process may take the core in any one. */
