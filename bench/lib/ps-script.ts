@@ -19,6 +19,8 @@ export interface PsScript {
 export interface PsMeasured {
   readonly samples: number;
   readonly seconds: number;
+  /** Of the processor, while it trained. */
+  readonly cpuSeconds: number;
   readonly auc: number;
   readonly traffic: Readonly<Record<string, number>> | undefined;
 }
@@ -31,9 +33,12 @@ const rows = data.Dataset.from(script.train);
 // Threads, plans and connections are there before the clock starts.
 const session = await trainer.session(rows.layout);
 await job.servers?.meet("ready");
+const before = process.cpuUsage();
 const { samples, seconds } = await trainer.fit(rows, { epochs, progress: false });
+const { user, system } = process.cpuUsage(before);
+const cpuSeconds = (user + system) / 1e6;
 const traffic = session.served?.traffic;
 const metrics = script.test === undefined ? undefined : await trainer.evaluate(data.Dataset.from(script.test));
-const measured: PsMeasured = { samples, seconds, auc: metrics?.auc ?? Number.NaN, traffic };
+const measured: PsMeasured = { samples, seconds, cpuSeconds, auc: metrics?.auc ?? Number.NaN, traffic };
 writeFileSync(`${out}.${job.rank}`, JSON.stringify(measured));
 await job.close();

@@ -59,7 +59,8 @@ export async function* partsOf(
 function countParts({ spec }: Dataset, workers: number): number {
   if (spec.format === "tensors") return workers;
   const bytes = expandPatterns(spec.patterns).reduce((sum, path) => sum + statSync(path).size, 0);
-  return Math.max(workers, Math.min(PARTS * workers, Math.floor(bytes / PART_BYTES)));
+  // As many for each: workers of the same speed end together.
+  return workers * Math.max(1, Math.min(PARTS, Math.round(bytes / PART_BYTES / workers)));
 }
 
 const isOwnShare = (

@@ -216,12 +216,14 @@ export class ServedSession {
     const { mode, prefetch = DEFAULTS.prefetch, sendWaitTimes = DEFAULTS.sendWaitTimes } = strategy;
     const { sendQueueSize = DEFAULTS.sendQueueSize, maxMergeGrads = sendQueueSize } = strategy;
     const room = Math.max(2 * threads, Math.floor(MAX_WAITING_BYTES / Math.max(1, this.#gradients.bytes)));
+    // Who says how many are merged wants so many.
+    const wantedGrads = Math.min(strategy.maxMergeGrads ?? threads, sendQueueSize, room);
     const gradients = this.#gradients;
     const geo = mode === "geo" ? this.#geo() : undefined;
     this.#communicator = new CommunicatorHandle({
       ...{ heap, threads, gradients: geo?.gradients ?? gradients, geo: geo?.layout, model: this.model },
       ...{ addresses: servers.addresses, keys: servers.keys, worker: servers.rank, deadlineMs: servers.deadlineMs },
-      send: { sendQueueSize: Math.min(sendQueueSize, room), maxMergeGrads, sendWaitTimes },
+      send: { sendQueueSize: Math.min(sendQueueSize, room), maxMergeGrads, wantedGrads, sendWaitTimes },
       zeroRows: this.#tables.map(({ zeroRow }) => zeroRow),
       prefetch: isStepwise(servedMode(strategy)) ? 1 : prefetch,
     });

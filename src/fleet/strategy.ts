@@ -39,10 +39,13 @@ const strategySchema = z.strictObject({
   prefetch: z.int().min(1).max(64).optional(),
   /** Mode `async`: batches whose gradients may wait to be sent, of all threads together; default 16. */
   sendQueueSize: z.int().min(1).max(1024).optional(),
-  /** Mode `async`: the most batches whose gradients are merged into one push; default all that wait. */
+  /**
+   * Mode `async`: so many batches a push waits for, and merges at most: fewer and larger pushes, of older gradients. Default:
+   * it waits for as many as there are threads, and merges all that wait.
+   */
   maxMergeGrads: z.int().min(1).max(1024).optional(),
   /**
-   * Mode `async`: how often, 10 ms apart, an empty queue is looked at before fewer batches are pushed than there are threads;
+   * Mode `async`: how often, 10 ms apart, an empty queue is looked at before fewer batches are pushed than are wanted;
    * default 5.
    */
   sendWaitTimes: z.int().min(0).max(1000).optional(),

@@ -7,15 +7,23 @@ import { RemotePartitions } from "./remote.ts";
 
 const data = workerData as CommunicatorData;
 const { addresses, keys, worker, deadlineMs } = data;
-const opening = RemotePartitions.connect({ addresses, keys, deadlineMs, name: `worker ${worker}` }).then((remote) => ({
-  remote,
-  communicator: new Communicator(data, Heap.attach(data.memory), remote.clients),
-}));
+const connect = (name: string): Promise<RemotePartitions> =>
+  RemotePartitions.connect({ addresses, keys, deadlineMs, name: `worker ${worker}${name}` });
+
+/** Where nobody waits, rows that are pulled ahead have connections of their own: pushes and dense weights are long. */
+async function open(): Promise<{ readonly remotes: readonly RemotePartitions[]; readonly communicator: Communicator }> {
+  const remote = await connect("");
+  const ahead = data.model.mode === "async" ? await connect(", ahead") : remote;
+  const communicator = new Communicator(data, Heap.attach(data.memory), remote.clients, ahead.clients);
+  return { remotes: [...new Set([remote, ahead])], communicator };
+}
+
+const opening = open();
 // Told to whoever asks first.
 opening.catch(() => undefined);
 
 async function handle(request: CommunicatorRequest): Promise<void> {
-  const { communicator, remote } = await opening;
+  const { communicator, remotes } = await opening;
   switch (request.type) {
     case "train":
     case "score":
@@ -27,7 +35,8 @@ async function handle(request: CommunicatorRequest): Promise<void> {
     case "pullDense":
       return communicator.pullDense();
     case "close":
-      return remote.close();
+      for (const remote of remotes) await remote.close();
+      return;
     default:
       return request satisfies never;
   }

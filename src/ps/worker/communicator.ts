@@ -37,13 +37,19 @@ export class Communicator {
   readonly #positions = new Map<string, ChangesPosition>();
   #run: Run | undefined;
 
-  constructor(data: CommunicatorData, heap: Heap, clients: readonly PartitionClient[]) {
+  /** @param ahead the same partitions, for rows that are pulled while pushes are under way */
+  constructor(
+    data: CommunicatorData,
+    heap: Heap,
+    clients: readonly PartitionClient[],
+    ahead: readonly PartitionClient[] = clients,
+  ) {
     this.#data = data;
     this.#heap = heap;
     this.#clients = clients;
     const { model, worker, counters, gradients } = data;
     this.#exchange = new Exchange({
-      ...{ heap, clients, worker, counters },
+      ...{ heap, clients, ahead, worker, counters },
       definition: definitionOf(model),
       pieces: placeDense(model),
       dense: gradients.dense,

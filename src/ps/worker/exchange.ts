@@ -41,6 +41,8 @@ export const COUNTER_BYTES = 128;
 export interface ExchangeOptions {
   readonly heap: Heap;
   readonly clients: readonly PartitionClient[];
+  /** The same partitions, for `pull`. */
+  readonly ahead: readonly PartitionClient[];
   readonly definition: number;
   readonly worker: number;
   readonly pieces: readonly DensePiece[];

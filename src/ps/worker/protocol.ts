@@ -12,6 +12,8 @@ export interface SendOptions {
   readonly sendQueueSize: number;
   /** The most batches that are merged into one push. */
   readonly maxMergeGrads: number;
+  /** So many batches a push waits for. */
+  readonly wantedGrads: number;
   /** How often, 10 ms apart, an empty queue is looked at before a push of fewer batches goes out. */
   readonly sendWaitTimes: number;
 }

@@ -51,12 +51,11 @@ export async function stopOnFailure({ run }: Pick<Tools, "run">, work: Promise<v
  * under way, .733 with one of all that waits; .745 without delay.)
  */
 async function send({ run, exchange, outgoing, data }: Tools): Promise<void> {
-  const { maxMergeGrads, sendWaitTimes } = data.send;
-  const wanted = Math.min(maxMergeGrads, data.threads);
+  const { maxMergeGrads, wantedGrads, sendWaitTimes } = data.send;
   const merged = outgoing();
   while (await run.untilGradients()) {
     const slots = run.popGradients(maxMergeGrads);
-    for (let waits = 0; slots.length < wanted && waits < sendWaitTimes && !run.finished; ) {
+    for (let waits = 0; slots.length < wantedGrads && waits < sendWaitTimes && !run.finished; ) {
       await run.woken(SEND_WAIT_MS);
       run.check();
       const more = run.popGradients(maxMergeGrads - slots.length);
