@@ -14,8 +14,6 @@ export class WorkerDiedError extends Error {
   override readonly name = "WorkerDiedError";
 }
 
-/** How long the coordinator may take to know of a death that collectives have noticed. */
-const TOLD_MS = 5000;
 const LOOK_MS = 50;
 
 export class Deaths {
@@ -60,13 +58,12 @@ export class Deaths {
     }
   }
 
-  /** The line of a death that collectives have noticed; undefined where the coordinator knows of none. */
-  async lineOf(lives: readonly Life[]): Promise<string | undefined> {
-    for (const deadline = performance.now() + TOLD_MS; performance.now() < deadline; await sleep(LOOK_MS)) {
+  /** The line of a death; undefined where the coordinator does not tell of one within the time. */
+  async lineOf(lives: readonly Life[], milliseconds: number): Promise<string | undefined> {
+    for (const deadline = performance.now() + milliseconds; ; await sleep(LOOK_MS)) {
       const gone = this.#oneOf(lives);
-      if (gone !== undefined) return gone;
+      if (gone !== undefined || performance.now() >= deadline) return gone;
     }
-    return undefined;
   }
 
   /** The line of one that is dead. */

@@ -6,6 +6,8 @@ import { Deaths, type Life } from "./deaths.ts";
 const READY = "ready";
 /** Evaluations and saves may take long. */
 const WAIT_MS = 24 * 3600 * 1000;
+/** How long the coordinator may take to know of a death that collectives have noticed. */
+const TOLD_MS = 5000;
 
 export interface WorkersOptions {
   readonly rank: number;
@@ -120,11 +122,11 @@ export class Workers {
   }
 
   /** Waits for a value that one of the others sets. @throws WorkerDiedError when one dies meanwhile */
-  valueOf(key: string): Promise<Uint8Array> {
+  valueOf(key: string, timeoutMs: number = WAIT_MS): Promise<Uint8Array> {
     const member = this.member!;
     return this.#waiting(async (signal) => {
       try {
-        return await member.get(key, { timeoutMs: WAIT_MS, signal });
+        return await member.get(key, { timeoutMs, signal });
       } catch (error) {
         // Who has set it may have ended since.
         const value = signal.aborted ? await member.peek(key) : undefined;
@@ -151,8 +153,8 @@ export class Workers {
   }
 
   /** What the coordinator says of the death behind an error of collectives: who, what, since when. */
-  async death(): Promise<string | undefined> {
-    return this.#deaths?.lineOf(this.#others);
+  async death(withinMs: number = TOLD_MS): Promise<string | undefined> {
+    return this.#deaths?.lineOf(this.#others, withinMs);
   }
 
   get #others(): readonly Life[] {

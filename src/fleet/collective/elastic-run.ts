@@ -91,16 +91,15 @@ export async function runElastic(elastic: Elastic, steps: ElasticSteps): Promise
     return false;
   }
 
-  /** Whoever waits in vain for one that has died since is told so late. */
-  async function dead(error: unknown): Promise<unknown> {
-    const { workers } = trainer.job;
-    const line = error instanceof ElasticError ? undefined : await workers.death();
+  /** An error of which the coordinator knows that somebody has died before it. */
+  async function afterDeath(error: unknown): Promise<unknown> {
+    const line = error instanceof ElasticError ? undefined : await trainer.job.workers.death(0);
     return line === undefined ? error : new WorkerDiedError(line, { cause: error });
   }
 
   async function recover(error: unknown): Promise<void> {
     let session: Session | undefined = steps.session();
-    for (let cause = error; ; ) {
+    for (let cause = isLoss(error, session) ? error : await afterDeath(error); ; ) {
       if (!isLoss(cause, session)) throw cause;
       try {
         await session?.collective?.close();
@@ -112,7 +111,7 @@ export async function runElastic(elastic: Elastic, steps: ElasticSteps): Promise
         await elastic.agree(session);
         return;
       } catch (next) {
-        cause = isLoss(next, session) ? next : await dead(next);
+        cause = isLoss(next, session) ? next : await afterDeath(next);
       }
     }
   }

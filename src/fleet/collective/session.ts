@@ -1,6 +1,7 @@
 // A trainer's part in a group of ranks: its buckets and the collectives over them, equal weights at the start, running
 // statistics that are averaged, and what trainer threads need to know.
 import { writeFile } from "node:fs/promises";
+import type { Membership } from "../../cluster/index.ts";
 import { type CallOptions, type Group, joinGroup } from "../../collective/index.ts";
 import type { BatchLayout } from "../../data/index.ts";
 import type { Plan } from "../../engine/index.ts";
@@ -30,6 +31,8 @@ export interface CollectiveOptions {
 const TALLY_NAME = "rows of the step";
 const TALLY_BYTES = 4 * TALLY_NUMBERS;
 const FLAG_BYTES = 64;
+/** How long the others may take to come to the group: they may compile a large model. */
+const MEET_MS = 600_000;
 
 export class CollectiveSession {
   /** Address of what is exchanged: what plans are bound with. */
@@ -138,13 +141,18 @@ export class CollectiveSession {
       ([key, value]) => `${key}: ${JSON.stringify(value)}`,
     );
     const text = [...lines, programs.exchange!.description].join("\n");
-    await expectSame(member, { rank, workers }, `collective/program/${number}`, text);
+    // Whoever dies before all have come is named at once.
+    const meeting: Pick<Membership, "set" | "get"> = {
+      set: (key, value, options) => member.set(key, value, options),
+      get: (key, { timeoutMs = MEET_MS } = {}) => job.workers.valueOf(key, timeoutMs),
+    };
+    await expectSame(meeting, { rank, workers }, `collective/program/${number}`, text);
     const groups: Group[] = [];
     try {
       for (let stream = 0; stream < streams; stream++) {
         const name = `c${number}-${stream}`;
         const bufferBytes = stream === 0 ? exchangeBytes(programs) + TALLY_BYTES + FLAG_BYTES : 0;
-        groups.push(await joinGroup(member, { ...job.world, rank, workers }, { heap: job.heap, name, bufferBytes }));
+        groups.push(await joinGroup(meeting, { ...job.world, rank, workers }, { heap: job.heap, name, bufferBytes }));
       }
       return new CollectiveSession(options, groups);
     } catch (error) {
