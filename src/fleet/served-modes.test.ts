@@ -20,6 +20,9 @@ test.each([
   const [first] = await asWorkers(workers, servers.addresses, { threads: 2 }, async (job) => {
     const trainer = job.trainer(model(), { optimizer, strategy: { mode, ...options } });
     await trainer.fit(more, { epochs: 2, progress: false });
+    const { served } = await trainer.session(more.layout);
+    // At least for its first batch a trainer thread waits.
+    expect(served!.traffic.waitedMs).toBeGreaterThan(0);
     return trainer.evaluate(more);
   });
   expect(Math.abs(first!.auc - reference.auc)).toBeLessThan(0.03);
