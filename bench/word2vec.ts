@@ -68,21 +68,22 @@ async function threads(quick: boolean): Promise<BenchResult> {
   };
 }
 
-const jobOf = async (
-  bytes: number,
-  epochs: number,
-  everyWords?: number,
-): Promise<Parameters<typeof geoScaling>[0]> => ({
-  ...{ text: await textFile(bytes), model: { dim: 100, epochs, ...settings } },
-  options: everyWords === undefined ? {} : { everyWords },
+/** As in long trainings: between two exchanges a worker trains on many words for each of the vocabulary. */
+const GEO_WORDS = 2e6;
+const GEO_EPOCHS = 2;
+
+const jobOf = async (quick: boolean): Promise<Parameters<typeof geoScaling>[0]> => ({
+  text: await textFile(quick ? QUICK_BYTES : GEO_BYTES),
+  model: { dim: 100, epochs: GEO_EPOCHS, ...settings },
+  options: { everyWords: quick ? 1e5 : GEO_WORDS },
 });
 
 const measures: Readonly<Record<string, (quick: boolean) => Promise<BenchResult>>> = {
   dim100: (quick) => besidePeers(100, quick),
   dim300: (quick) => besidePeers(300, quick),
   threads,
-  geo: async (quick) => geoScaling(await jobOf(quick ? QUICK_BYTES : GEO_BYTES, 2), quick ? 1 : 3),
-  network: async (quick) => overSlowNetwork(await jobOf(quick ? QUICK_BYTES : GEO_BYTES, 2)),
+  geo: async (quick) => geoScaling(await jobOf(quick), quick ? 1 : 3),
+  network: async (quick) => overSlowNetwork(await jobOf(quick)),
 };
 
 /** What `--only` picks from. */

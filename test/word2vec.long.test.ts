@@ -8,6 +8,9 @@ import { createGunzip } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { sharedData } from "../bench/lib/real-data.ts";
 import { temporaryFolder } from "../src/data/testing.ts";
+import { asWorkers } from "../src/fleet/testing-served.ts";
+import { trainVectors } from "../src/fleet/word2vec/train-vectors.ts";
+import { testServers } from "../src/ps/testing-servers.ts";
 import { evaluateAnalogies, evaluatePairs, WordVectors, word2vec } from "../src/word2vec/index.ts";
 
 const shared = sharedData();
@@ -71,6 +74,20 @@ describe.skipIf(absent)(`Wikipedia's text${absent ? ` (skipped: ${absent})` : ""
       }
     },
   );
+
+  test("two workers of Geo-SGD are about as good", async () => {
+    await using servers = await testServers(1);
+    const plain = join(folder.path, "wiki8.txt");
+    await pipeline(createReadStream(join(text!, "wiki8.gz")), createGunzip(), createWriteStream(plain));
+    const options = { threads: 1, progress: false, maxBytes: 2 ** 30 };
+    const [first] = await asWorkers(2, servers.addresses, { threads: 1, engine: "wasm" }, (job) =>
+      trainVectors(job, word2vec({ ...settings, epochs: 1 }), plain, options),
+    );
+    const own = scoresOf(first!.vectors);
+    console.log({ workers: 2, own });
+    expect(own.wordSim).toBeGreaterThan(MEASURED.wordSim - NOISE.wordSim);
+    expect(own.analogies).toBeGreaterThan(MEASURED.analogies - 2 * NOISE.analogies);
+  });
 
   test("three epochs reach 0.6 and a quarter of the analogies", async () => {
     const own = scoresOf((await train({ epochs: 3 }, 2)).vectors);

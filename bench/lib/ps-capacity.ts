@@ -34,13 +34,13 @@ interface Costs {
 }
 
 /** What the plan says of a sample of the CTR recipe, of processes that speak by unix sockets. */
-function costsOf(constants: Constants): Costs {
+function costsOf(constants: Constants, mergedBatches: number): Costs {
   const { batch } = recipe;
   const planFor = (wire: number): ReturnType<typeof plan> =>
     plan({
       ...{ features: 1e6, row: rowSpec({ dim, linear: true, statistics: false, optimizer }), idsPerSample: fields },
       ...{ dense: numbers, hidden, batch, servers: 1, workers: 1, cores: 1, memoryBytes: 1e12 },
-      ...{ networkBytes: 1e12, diskBytes: 1e12, inMemory: 1, wireBytes: 4, journal: false },
+      ...{ networkBytes: 1e12, diskBytes: 1e12, inMemory: 1, wireBytes: 4, journal: false, mergedBatches },
       constants: { ...constants, network: { ...constants.network, tls: wire } },
     });
   const seconds = (found: ReturnType<typeof plan>, resource: string): number =>
@@ -74,7 +74,7 @@ async function generated(rows: number): Promise<unknown> {
 }
 
 export async function psCapacity(quick: boolean): Promise<BenchResult> {
-  const costs = costsOf(await measureConstants());
+  const constants = await measureConstants();
   const cores = availableParallelism();
   const rows: BenchRow[] = [];
   const goals: BenchGoal[] = [];
@@ -86,6 +86,11 @@ export async function psCapacity(quick: boolean): Promise<BenchResult> {
     for (let round = 0; round < (quick ? 1 : ROUNDS); round++)
       runs.push(await runPsJob({ ...common, ...job, strategy }));
     const measured = median(runs.map(samplesPerSecond));
+    const last = runs.at(-1)!;
+    const samples = last.reduce((sum, run) => sum + run.samples, 0);
+    // How many batches a push carries follows from who waits for whom; the plan is told.
+    const merges = job.servers === 0 ? 1 : Math.max(1, samples / recipe.batch / totalOf(last, "pushes"));
+    const costs = costsOf(constants, merges);
     const expected = predicted(costs, job, cores);
     const system = job.servers === 0 ? "1 process of 1 thread" : `${job.workers} + ${job.servers} processes`;
     say(`${system}: ${Math.round(measured)} samples/s, predicted ${Math.round(expected)}`);
@@ -94,7 +99,7 @@ export async function psCapacity(quick: boolean): Promise<BenchResult> {
     goals.push(atLeast(`${system}, predicted of measured`, expected / measured, 1 / TOLERANCE));
     goals.push(atMost(`${system}, predicted of measured`, expected / measured, TOLERANCE));
     if (job.servers === 0) continue;
-    const samples = runs.at(-1)!.reduce((sum, run) => sum + run.samples, 0);
+    rows.push({ system, metric: "batches in a push", value: merges, unit: "" });
     for (const [name, counter] of [
       ["pulled", "pulledBytes"],
       ["pushed", "pushedBytes"],
@@ -102,7 +107,7 @@ export async function psCapacity(quick: boolean): Promise<BenchResult> {
       rows.push({
         system,
         metric: `${name}, a sample`,
-        value: totalOf(runs.at(-1)!, counter) / samples,
+        value: totalOf(last, counter) / samples,
         unit: "bytes",
       });
       rows.push({ system, metric: `${name}, predicted`, value: costs[name], unit: "bytes" });

@@ -1,6 +1,7 @@
 // Word vectors by several workers beside a server: Geo-SGD against one worker on this machine, and against exchanges after each
 // batch over a slow network.
 import { fileURLToPath } from "node:url";
+import { formatCount } from "../../src/report/index.ts";
 import { runJob } from "./job.ts";
 import { atLeast, type BenchResult, type BenchRow, median, say } from "./report.ts";
 import { slowNetworkProblem, withSlowNetwork } from "./slow-network.ts";
@@ -29,11 +30,12 @@ export async function geoScaling(options: Options, rounds: number): Promise<Benc
     }
   }
   const [one, two] = [median(rates[1]), median(rates[2])];
+  const every = formatCount(options.options.everyWords ?? 0);
   const row = (metric: string, value: number, unit: string): BenchRow => ({ system: "flotilla", metric, value, unit });
   return {
     rows: [
-      row("geo, 1 worker of 1 thread, 1 server", one / 1000, "k words/s"),
-      row("geo, 2 workers of 1 thread, 1 server", two / 1000, "k words/s"),
+      row(`geo, 1 worker of 1 thread, 1 server, every ${every} words`, one / 1000, "k words/s"),
+      row(`geo, 2 workers of 1 thread, 1 server, every ${every} words`, two / 1000, "k words/s"),
       row("of them sent and received", megabytes(last, "sentBytes") + megabytes(last, "receivedBytes"), "MB"),
     ],
     goals: [atLeast("two geo workers / one", two / one, 1.8)],

@@ -30,6 +30,8 @@ export interface PlanOptions {
   readonly wireBytes: 2 | 4;
   /** Whether servers keep a journal. */
   readonly journal: boolean;
+  /** Batches that go out in one push: at least the trainer threads of a process, more where servers are slower. Default 8. */
+  readonly mergedBatches?: number;
   readonly constants: Constants;
 }
 
@@ -81,7 +83,7 @@ const NETWORK_SHARE = 0.9;
 const PARTITION_HEAP = 2 ** 32;
 const PARTITION_SHARE = 0.6;
 const PARTITION_OVERHEAD = 40;
-/** Dense gradients that one push carries. */
+/** What the constant `merged` was measured with. */
 const MERGED_BATCHES = 8;
 
 export function plan(options: PlanOptions): Plan {
@@ -129,17 +131,19 @@ interface Costs {
   readonly denseParameters: number;
 }
 
-function costsOf({ row, idsPerSample, dense, hidden, batch, wireBytes, constants }: PlanOptions): Costs {
+function costsOf(options: PlanOptions): Costs {
+  const { row, idsPerSample, dense, hidden, batch, wireBytes, constants, mergedBatches = MERGED_BATCHES } = options;
   const { pull, push, network, flops, distinct, merged } = constants;
   const { width, spec } = row;
   const pulledRows = idsPerSample * distinct;
-  const pushedRows = pulledRows * merged;
+  // Measured for 8 batches: each doubling leaves as large a share.
+  const pushedRows = pulledRows * merged ** (Math.log(mergedBatches) / Math.log(MERGED_BATCHES));
   const inputs = idsPerSample * spec.fields[0]!.dim + dense;
   const layers = [inputs, ...hidden, 1];
   const products = hidden.reduce((sum, units, i) => sum + layers[i]! * units, 0) + hidden.at(-1)!;
   const denseParameters = products + hidden.reduce((sum, units) => sum + units, 0) + dense + 2;
   // Once pulled and once pushed for a few merged batches.
-  const denseBytes = (wireBytes * denseParameters) / (batch * MERGED_BATCHES);
+  const denseBytes = (wireBytes * denseParameters) / (batch * mergedBatches);
   const pulled = pulledRows * wireBytes * width + denseBytes;
   const statistics = spec.fields.some(({ name }) => name === "_statistics") ? 8 : 0;
   const pushed = 8 * pulledRows + pushedRows * (8 + statistics + wireBytes * width) + denseBytes;

@@ -90,7 +90,7 @@ Examples:
     )
     .option(
       "--every <words>",
-      "geo: words of a worker between two exchanges (default: 100 for each of the vocabulary)",
+      "geo: words of a worker between two exchanges (default: 20 for each of the vocabulary, or 32 times)",
       wholeNumber(1),
     )
     .option("--wire <type>", "how changes travel: f32, f16 or bf16 (default: f16)", (text) =>

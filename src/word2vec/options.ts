@@ -55,7 +55,7 @@ const trainOptions = z.strictObject({
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, "expected an AbortSignal").optional(),
   synchronise: z
     .object({
-      everyWords: z.union([z.int().min(1), callable<(rows: number) => number>()]),
+      everyWords: z.union([z.int().min(1), callable<(rows: number, words: number) => number>()]),
       wait: z.boolean().default(false),
       begin: callable<NonNullable<Synchronise["begin"]>>().optional(),
       run: callable<Synchronise["run"]>(),
@@ -67,6 +67,8 @@ const trainOptions = z.strictObject({
 export interface SharedEmbeddings {
   /** Of the vocabulary, the same in every process that reads the same text. */
   readonly words: readonly string[];
+  /** How often each occurs in all of the text. */
+  readonly counts: Float64Array;
   /** Of both matrices: one a word. */
   readonly rows: number;
   readonly dim: number;
@@ -76,8 +78,8 @@ export interface SharedEmbeddings {
   readonly matrices: { readonly input: Float32Array; readonly output: Float32Array };
   /** What they lie in. */
   readonly heap: Heap;
-  /** The rows that have changed since the last call, each once. */
-  takeTouched(matrix: "input" | "output"): Uint32Array;
+  /** The rows below `rows`, a multiple of 4 or all, that have changed since they were last asked for, each once. */
+  takeTouched(matrix: "input" | "output", rows?: number): Uint32Array;
 }
 
 /** How far the training of this process's part of the text is. */
@@ -93,12 +95,12 @@ export interface SynchroniseState {
  * have sent.
  */
 export interface Synchronise {
-  /** Words to train on between two calls of `run`; a function is given the number of rows. */
-  readonly everyWords: number | ((rows: number) => number);
+  /** Words to train on between two calls of `run`; a function is given the rows and the words of this process's training. */
+  readonly everyWords: number | ((rows: number, words: number) => number);
   /** Whether threads wait for the call that their words have made due. Default: they go on. */
   readonly wait?: boolean;
   /** Called before the first word is trained on; gives the share of the training that is done already, from 0 to 1. */
-  readonly begin?: ((embeddings: SharedEmbeddings) => Promise<number>) | undefined;
+  readonly begin?: ((embeddings: SharedEmbeddings, everyWords: number) => Promise<number>) | undefined;
   /**
    * Called on the main thread each time that so many words have been trained on, while the threads go on, never twice at
    * once, and a last time when they have ended.

@@ -4,6 +4,7 @@ import { type MatricesHandle, trainKernel } from "./matrices.ts";
 import type { SharedEmbeddings, Synchronise } from "./options.ts";
 import type { Word2VecPool } from "./pool.ts";
 import { DUE, SYNCHRONISED } from "./protocol.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 /** More than will ever be due: threads that wait go on. */
 const NEVER_DUE = 2 ** 31 - 1;
@@ -20,7 +21,11 @@ export class Synchroniser {
     heap: Heap,
     pool: Word2VecPool,
     handle: MatricesHandle,
-    { words, run, done }: Pick<Synchronise, "run"> & { readonly words: readonly string[]; readonly done: () => number },
+    {
+      vocabulary: { words, counts },
+      run,
+      done,
+    }: Pick<Synchronise, "run"> & { readonly vocabulary: Vocabulary; readonly done: () => number },
   ) {
     const { words: rows, dim, stride, input, output, touchedInput, touchedOutput } = handle;
     // The kernel writes up to four numbers beyond the last row that it lists.
@@ -31,10 +36,10 @@ export class Synchroniser {
     this.#done = done;
     this.#free = (): void => heap.free(list);
     this.#embeddings = {
-      ...{ heap, words, rows, dim, stride },
+      ...{ heap, words, counts, rows, dim, stride },
       matrices: { input: heap.f32(input, rows * stride), output: heap.f32(output, rows * stride) },
-      takeTouched: (matrix) => {
-        const count = kernel.takeTouched(matrix === "input" ? touchedInput : touchedOutput, rows, list);
+      takeTouched: (matrix, upTo = rows) => {
+        const count = kernel.takeTouched(matrix === "input" ? touchedInput : touchedOutput, Math.min(rows, upTo), list);
         return heap.u32(list, count).slice();
       },
     };

@@ -92,14 +92,15 @@ export class Word2Vec {
     const exchange =
       synchronise &&
       new Synchroniser(heap, pool, matrices, {
-        ...{ run: synchronise.run, words: vocabulary.words, done: () => Math.min(1, chunksDone() / total) },
+        ...{ run: synchronise.run, vocabulary, done: () => Math.min(1, chunksDone() / total) },
       });
     // What earlier requests have done is not this one's.
     Atomics.store(pool.control, DONE, 0);
-    const begun = (await synchronise?.begin?.(exchange!.embeddings)) ?? 0;
+    const everyWords = synchronise === undefined ? 0 : wordsBetween(synchronise, matrices.words, wordsOfText);
+    const begun = (await synchronise?.begin?.(exchange!.embeddings, everyWords)) ?? 0;
     first = Math.min(total, Math.round(begun * total));
     const meter = new Meter(line, wordsOfText, () => chunksDone() * wordsAChunk, first * wordsAChunk);
-    const every = synchronise && chunksBetween(synchronise, matrices.words, Math.min(wordsAChunk, CHUNK_WORDS));
+    const every = synchronise && Math.max(1, Math.round(everyWords / Math.min(wordsAChunk, CHUNK_WORDS)));
     const label = (share: number): string => `epoch ${Math.min(epochs, 1 + Math.floor(share * epochs))}/${epochs}`;
     const timer = setInterval(() => meter.show(label), REPORT_MS);
     try {
@@ -117,10 +118,8 @@ export class Word2Vec {
   }
 }
 
-function chunksBetween({ everyWords }: Synchronise, rows: number, wordsAChunk: number): number {
-  const words = typeof everyWords === "number" ? everyWords : everyWords(rows);
-  return Math.max(1, Math.round(words / wordsAChunk));
-}
+const wordsBetween = ({ everyWords }: Synchronise, rows: number, words: number): number =>
+  typeof everyWords === "number" ? everyWords : everyWords(rows, words);
 
 /** Reads the text, and finds phrases in it. */
 async function read(

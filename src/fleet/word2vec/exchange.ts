@@ -30,7 +30,7 @@ interface ExchangeKernel {
     list: number,
     n: number,
     dim: number,
-    share: number,
+    shares: number,
     keys: number,
     out: number,
   ): number;
@@ -87,35 +87,76 @@ export function servedVectors(
   });
 }
 
+export interface ExchangeOptions {
+  readonly clients: readonly PartitionClient[];
+  readonly model: ServedModel;
+  /** Its rank. */
+  readonly worker: number;
+  /** Of a row's change, what is sent at each exchange. */
+  readonly shares: Float32Array;
+  /** Whether rarer words take part in fewer exchanges. */
+  readonly turns: boolean;
+}
+
+/**
+ * The most frequent words, a sixteenth of all, take part in every exchange; an eighth in every second one, all in every
+ * sixteenth: exchanges as often as words change (Ji et al. 2016, arXiv 1604.04661).
+ */
+const LEVELS = 4;
+
+/** Rows, from the first, that take part in exchange `turn`, counted from 1. */
+export function rowsOfTurn(turn: number, rows: number): number {
+  const level = Math.min(LEVELS, 31 - Math.clz32(turn & -turn));
+  return Math.min(rows, 4 * Math.ceil(rows / 2 ** (LEVELS - level) / 4));
+}
+
+/** Exchanges from one in which a row takes part to the next. */
+export const turnsOf = (row: number, rows: number): number =>
+  2 ** Math.max(0, LEVELS + Math.ceil(Math.log2((row + 1) / rows)));
+
+/** Occurrences between two exchanges by which a row has half forgotten where it was. */
+const FORGETS = 300;
+
+/**
+ * Of the changes of a row that occurs `occurrences` times between two exchanges, the share that a worker sends. Workers that
+ * meet a row seldom move it apart from each other: their changes add up. A row that is met often ends where its neighbours
+ * want it, in every worker: the mean is right, 1 / workers.
+ */
+export const shareOf = (occurrences: number, workers: number): number =>
+  1 / (1 + ((workers - 1) * occurrences) / (occurrences + FORGETS));
+
 export class EmbeddingExchange {
   readonly traffic: ExchangeTraffic = { sentRows: 0, sentBytes: 0, receivedRows: 0, receivedBytes: 0 };
   readonly #embeddings: SharedEmbeddings;
   readonly #clients: readonly PartitionClient[];
   readonly #model: ServedModel;
   readonly #worker: number;
+  readonly #turns: boolean;
   readonly #heap: Heap;
   readonly #kernel: ExchangeKernel;
   readonly #split: SplitKernel;
   readonly #convert: Converter;
   readonly #matrices: readonly Matrix[];
   readonly #blocks: number[] = [];
+  /** f32 a row. */
+  readonly #shares: number;
+  #sends = 0;
   readonly #scratch: Readonly<Record<"list" | "keys" | "sorted" | "owners" | "order" | "starts", number>>;
   readonly #values: Readonly<Record<"taken" | "sorted" | "halves" | "fresh", number>>;
 
-  /** @param options.worker its rank */
-  constructor(
-    embeddings: SharedEmbeddings,
-    { clients, model, worker }: { clients: readonly PartitionClient[]; model: ServedModel; worker: number },
-  ) {
+  constructor(embeddings: SharedEmbeddings, { clients, model, worker, shares, turns }: ExchangeOptions) {
     const { heap, rows, dim, stride, matrices } = embeddings;
     this.#embeddings = embeddings;
     this.#clients = clients;
     this.#model = model;
     this.#worker = worker;
+    this.#turns = turns;
     this.#heap = heap;
     this.#kernel = instantiate("word2vec-exchange", heap);
     this.#split = splitKernel(heap);
     this.#convert = converterOf(heap);
+    this.#shares = this.#take(4 * rows);
+    heap.f32(this.#shares, rows).set(shares);
     const size = rows * stride;
     this.#matrices = matrixNames.map((name, table) => {
       const [local, known] = [matrices[name].byteOffset, this.#take(4 * size)];
@@ -134,17 +175,20 @@ export class EmbeddingExchange {
     this.#values = { taken: taken!, sorted: sorted!, halves: halves!, fresh: fresh! };
   }
 
-  /** Sends what has changed of the touched rows, or of all. @param share of the change, from 0 to 1 */
-  async send(share: number, which: "touched" | "all"): Promise<void> {
+  /** Sends a share of what has changed of the touched rows whose turn it is, or of all rows all that has changed. */
+  async send(which: "touched" | "all"): Promise<void> {
+    this.#sends++;
+    const { rows: all } = this.#embeddings;
+    const upTo = this.#turns ? rowsOfTurn(this.#sends, all) : all;
     for (const matrix of this.#matrices) {
-      const rows = which === "all" ? undefined : this.#embeddings.takeTouched(matrix.name);
+      const rows = which === "all" ? undefined : this.#embeddings.takeTouched(matrix.name, upTo);
       const count = rows?.length ?? this.#embeddings.rows;
       for (let first = 0; first < count; first += BLOCK_ROWS) {
         const n = Math.min(BLOCK_ROWS, count - first);
         const list = this.#heap.u32(this.#scratch.list, n);
         if (rows === undefined) for (let i = 0; i < n; i++) list[i] = first + i;
         else list.set(rows.subarray(first, first + n));
-        await this.#sendBlock(matrix, n, share);
+        await this.#sendBlock(matrix, n, which === "all" ? 0 : this.#shares);
       }
     }
   }
@@ -161,11 +205,11 @@ export class EmbeddingExchange {
     for (const block of this.#blocks.splice(0)) this.#heap.free(block);
   }
 
-  async #sendBlock({ local, origin, known, table }: Matrix, n: number, share: number): Promise<void> {
+  async #sendBlock({ local, origin, known, table }: Matrix, n: number, shares: number): Promise<void> {
     const { dim, stride } = this.#embeddings;
     const { list, keys, sorted, owners, order, starts } = this.#scratch;
     const { taken, sorted: rows, halves } = this.#values;
-    const count = this.#kernel.takeDeltas(local, origin, known, 4 * stride, list, n, dim, share, keys, taken) >>> 0;
+    const count = this.#kernel.takeDeltas(local, origin, known, 4 * stride, list, n, dim, shares, keys, taken) >>> 0;
     if (count === 0) return;
     const partitions = this.#clients.length;
     this.#split.split(keys, count, partitions, owners, starts, order);

@@ -12,7 +12,7 @@ import type {
 } from "../../word2vec/index.ts";
 import type { Place } from "../place.ts";
 import type { Servers } from "../servers.ts";
-import { EmbeddingExchange, type ExchangeTraffic, servedVectors } from "./exchange.ts";
+import { EmbeddingExchange, type ExchangeTraffic, servedVectors, shareOf, turnsOf } from "./exchange.ts";
 
 const optionsSchema = z.strictObject({
   /**
@@ -20,7 +20,10 @@ const optionsSchema = z.strictObject({
    * exchanges after each 8192 words, and waits for it: to compare with.
    */
   mode: z.enum(["geo", "async"]).default("geo"),
-  /** Mode `geo`: words that a worker trains on between two exchanges; default 100 for each of the vocabulary. */
+  /**
+   * Mode `geo`: words that a worker trains on between two exchanges of the most frequent words; rarer ones are exchanged down
+   * to every 16th time. Default 20 for each of the vocabulary, or as many as make 32 exchanges where these are fewer.
+   */
   everyWords: z.int().min(1).optional(),
   /** How changes travel, and rows back; default "f16". */
   wire: z.enum(wireTypes).default("f16"),
@@ -37,7 +40,8 @@ export interface TrainVectorsResult extends Word2VecResult {
   readonly traffic: Readonly<ExchangeTraffic>;
 }
 
-const WORDS_A_ROW = 100;
+const WORDS_A_ROW = 20;
+const LEAST_EXCHANGES = 32;
 /** In mode `async`, of each thread. */
 const ASYNC_WORDS = 8192;
 const noTraffic: ExchangeTraffic = { sentRows: 0, sentBytes: 0, receivedRows: 0, receivedBytes: 0 };
@@ -145,19 +149,21 @@ class VectorTraining {
   ): Promise<Word2VecResult> {
     const { workers } = this.#servers;
     const { mode, everyWords } = this.#settings;
-    const part = mode === "geo" ? 1 / workers : 1;
     const synchronise: Synchronise = {
-      everyWords: mode === "async" ? ASYNC_WORDS : (everyWords ?? ((rows) => WORDS_A_ROW * rows)),
+      everyWords: (rows, words) => {
+        if (mode === "async") return ASYNC_WORDS;
+        return everyWords ?? Math.min(WORDS_A_ROW * rows, Math.ceil(words / LEAST_EXCHANGES));
+      },
       wait: mode === "async",
-      begin: async (embeddings) => {
+      begin: async (embeddings, words) => {
         this.#count(traffic);
-        this.#exchange = await this.#begin(embeddings);
+        this.#exchange = await this.#begin(embeddings, words);
         return share === undefined ? 1 : Number(share.noted ?? 0);
       },
       run: async (_, { done, last }) => {
         const exchange = this.#exchange!;
         // What is left of the changes when the threads have ended goes out whole.
-        await exchange.send(last ? 1 : part, last ? "all" : "touched");
+        await exchange.send(last ? "all" : "touched");
         await share?.progress(String(done));
         if (workers > 1) await exchange.receive();
       },
@@ -167,9 +173,9 @@ class VectorTraining {
   }
 
   /** Tells the servers the model, unless another worker has, and takes what they have. */
-  async #begin(embeddings: SharedEmbeddings): Promise<EmbeddingExchange> {
+  async #begin(embeddings: SharedEmbeddings, everyWords: number): Promise<EmbeddingExchange> {
     const servers = this.#servers;
-    const { wire, durability } = this.#settings;
+    const { wire, durability, mode } = this.#settings;
     const partitions = servers.addresses.length;
     const served = servedVectors(embeddings, { workers: servers.workers, partitions, wire, durability });
     const state = new WholeState(this.#remote.clients, served);
@@ -180,9 +186,22 @@ class VectorTraining {
     await state.define();
     const exchange = new EmbeddingExchange(embeddings, {
       ...{ clients: this.#remote.clients, model: served, worker: servers.own.rank },
+      ...(mode === "async"
+        ? { shares: new Float32Array(embeddings.rows).fill(1), turns: false }
+        : { shares: this.#sharesOfRows(embeddings, everyWords), turns: true }),
     });
     await exchange.receive();
     return exchange;
+  }
+
+  #sharesOfRows({ counts, rows }: SharedEmbeddings, everyWords: number): Float32Array {
+    const { workers } = this.#servers;
+    const total = counts.reduce((a, b) => a + b, 0);
+    const limit = this.#model.settings.subsample * total;
+    return Float32Array.from(counts, (count, row) => {
+      const kept = limit === 0 ? 1 : Math.min(1, Math.sqrt(limit / count) + limit / count);
+      return shareOf((turnsOf(row, rows) * everyWords * kept * count) / total, workers);
+    });
   }
 
   #count(traffic: ExchangeTraffic): void {

@@ -3,19 +3,19 @@
 // All three lie `rowBytes` apart, a multiple of 16, and are zeros from `dim` on.
 
 /**
- * For the rows of `list` u32 [n]: out = (local − origin − known) · share; known += out. Rows without a change are left out;
- * returns how many there are, with keys row + 1 to `keys` u64 and `dim` numbers each, packed, to `out`, which has a margin of
- * 16 bytes. `origin` is 0 where all rows began as zeros.
+ * For the rows of `list` u32 [n]: out = (local − origin − known) · share; known += out. `shares` is f32 a row, or 0 for all of
+ * the change; `origin` is 0 where all rows began as zeros. Rows without a change are left out; returns how many there are,
+ * with keys row + 1 to `keys` u64 and `dim` numbers each, packed, to `out`, which has a margin of 16 bytes.
  */
 export function takeDeltas(
-  local: usize, origin: usize, known: usize, rowBytes: usize, list: usize, n: u32, dim: u32, share: f32, keys: usize, out: usize,
+  local: usize, origin: usize, known: usize, rowBytes: usize, list: usize, n: u32, dim: u32, shares: usize, keys: usize, out: usize,
 ): u32 {
-  const s = f32x4.splat(share);
   const zeros = f32x4.splat(0);
   let count: u32 = 0;
   for (const end = list + (<usize>n << 2); list < end; list += 4) {
     const word = load<u32>(list);
     const at = <usize>word * rowBytes;
+    const s = f32x4.splat(shares == 0 ? <f32>1 : load<f32>(shares + (<usize>word << 2)));
     let changed = zeros;
     for (let k: usize = 0; k < <usize>dim << 2; k += 16) {
       const began = origin == 0 ? zeros : v128.load(origin + at + k);
