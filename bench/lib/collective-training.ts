@@ -1,5 +1,5 @@
 // Data-parallel training steps: on four hosts with slow links, technique by technique; and on two cores beside one.
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { Coordinator, environmentOf, type World } from "../../src/cluster/index.
 import type { StrategyOptions } from "../../src/fleet/index.ts";
 import { type TrainingModel, trainingRecipes } from "./collective-recipes.ts";
 import type { CollectiveMeasured, CollectiveScript } from "./collective-script.ts";
-import { atLeast, atMost, type BenchGoal, type BenchRow, median, say } from "./report.ts";
+import { atLeast, atMost, type BenchGoal, type BenchRow, say } from "./report.ts";
 import { type SlowHost, slowNetworkProblem, withSlowNetwork } from "./slow-network.ts";
 
 const script = fileURLToPath(new URL("./collective-script.ts", import.meta.url));
@@ -27,8 +27,11 @@ async function train(places: readonly Place[], options: Omit<CollectiveScript, "
   const folder = mkdtempSync(join(tmpdir(), "flotilla-bench-"));
   const out = join(folder, "result");
   const workers = places.length;
-  const coordinator = await Coordinator.start({ address: `unix://${folder}/c`, workers, servers: 0 });
+  // Four ranks that compile on two cores have no ear for anything else.
+  const silenceMs = 120_000;
+  const coordinator = await Coordinator.start({ address: `unix://${folder}/c`, workers, servers: 0, silenceMs });
   const common = { job: "bench", role: "worker", workers, servers: 0, coordinator: coordinator.address } as const;
+  const children: ChildProcess[] = [];
   try {
     const ranks = places.map(({ command, ip }, rank) => {
       const world: World = { ...common, rank, attempt: 0, folder, ...(ip && { host: ip, trustedNetwork: true }) };
@@ -41,6 +44,7 @@ async function train(places: readonly Place[], options: Omit<CollectiveScript, "
       const [program, ...args] = words as [string, ...string[]];
       const env = { ...process.env, ...environmentOf(world) };
       const child = spawn(program, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+      children.push(child);
       return new Promise<void>((resolve, reject) =>
         child.on("exit", (code) =>
           code === 0 ? resolve() : reject(new Error(`rank ${rank} ended with code ${code}`)),
@@ -50,6 +54,7 @@ async function train(places: readonly Place[], options: Omit<CollectiveScript, "
     await Promise.all(ranks);
     return places.map((_, rank) => JSON.parse(readFileSync(`${out}.${rank}`, "utf8")) as CollectiveMeasured);
   } finally {
+    for (const child of children) child.kill();
     await coordinator.close();
     rmSync(folder, { recursive: true, force: true });
   }
@@ -139,7 +144,10 @@ export async function slowTraining({ model, mbit, batch, steps }: SlowTraining):
   return { rows, goals };
 }
 
-/** Two ranks on two cores beside one: rounds in turns. */
+/**
+ * Two ranks on two cores beside one, and beside two jobs of one rank that know nothing of each other: what the machine allows.
+ * The best of rounds in turns: others on the machine only ever slow a step.
+ */
 export async function twoRanks(
   { model, batch, steps }: Omit<SlowTraining, "mbit">,
   goal: number,
@@ -148,25 +156,24 @@ export async function twoRanks(
   const metric = `${trainingRecipes[model].title}, batch ${batch} a rank`;
   say(metric);
   const options = { model, batch, warmUp: 1, steps, strategy: { mode: "collective" } } as const;
-  const rates: number[][] = [[], []];
   const here: Place = { command: [] };
+  const alone = (): Promise<CollectiveMeasured[]> => train([here], options);
+  const systems: readonly (readonly [string, () => Promise<CollectiveMeasured[]>])[] = [
+    ["1 rank, 1 thread", alone],
+    ["2 ranks of 1 thread", () => train([here, here], options)],
+    ["2 jobs of 1 rank side by side", async () => (await Promise.all([alone(), alone()])).flat()],
+  ];
+  const best = systems.map(() => 0);
   for (let round = 0; round < rounds; round++) {
-    for (const [i, ranks] of [1, 2].entries()) {
-      const all = await train(
-        Array.from({ length: ranks }, () => here),
-        options,
-      );
-      const rate = all.reduce((sum, { rowsASecond }) => sum + rowsASecond, 0);
-      rates[i]!.push(rate);
-      say(`  ${ranks} ranks: ${rate.toFixed(2)} rows/s`);
+    for (const [i, [name, measure]] of systems.entries()) {
+      const rate = (await measure()).reduce((sum, { rowsASecond }) => sum + rowsASecond, 0);
+      best[i] = Math.max(best[i]!, rate);
+      say(`  ${name}: ${rate.toFixed(2)} rows/s`);
     }
   }
-  const [one, two] = rates.map(median) as [number, number];
+  const [one, two] = best as [number, number];
   return {
-    rows: [
-      { system: "1 rank, 1 thread", metric, value: one, unit: "rows/s" },
-      { system: "2 ranks of 1 thread", metric, value: two, unit: "rows/s" },
-    ],
+    rows: systems.map(([system], i) => ({ system, metric, value: best[i]!, unit: "rows/s" })),
     goals: [atLeast(`${metric}: 2 ranks, times the speed of one`, two / one, goal)],
   };
 }
