@@ -26,7 +26,7 @@ interface Task extends Pick<PsJob, "train" | "model" | "epochs"> {
 
 /** Rate of SGD and batches between two exchanges: what a few hundred batches can learn by. */
 const apart = {
-  flights: { sgdRate: 0.5, every: 25 },
+  flights: { sgdRate: 0.5, every: 5 },
   movielens: { sgdRate: 0.3, every: 10 },
   criteo: { sgdRate: 0.1, every: 10 },
 } as const;
