@@ -26,7 +26,7 @@ import { decode, encode } from "./wire.ts";
 const optionsSchema = z.object({
   workers: z.int().min(1),
   servers: z.int().min(0),
-  silenceMs: z.number().min(100).default(5000),
+  silenceMs: z.number().min(100).default(15_000),
   returnMs: z.number().min(0).default(1000),
   stallMs: z.number().min(100).default(30_000),
 });
@@ -38,7 +38,7 @@ export interface CoordinatorOptions extends Pick<LinkOptions, "faults"> {
   readonly servers: number;
   /** For `tls://`. */
   readonly keys?: KeysOption;
-  /** A member that is not heard of for so long is dead. Default 5000. */
+  /** A member that is not heard of for so long is dead; one that compiles a large model is busy for seconds. Default 15 000. */
   readonly silenceMs?: number;
   /** How long a member whose connection broke may take to come back. Default 1000. */
   readonly returnMs?: number;

@@ -159,7 +159,7 @@ class FitLoop {
     const failure = collective?.failure;
     await collective?.close();
     if (!(failure instanceof PeerError) || !(error instanceof Error)) return error;
-    const death = await this.#job.workers.death();
+    const death = await this.#job.workers.death(undefined, failure.rank);
     if (death === undefined) return error;
     return new WorkerDiedError(`${error.message}; ${death}`, { cause: error });
   }

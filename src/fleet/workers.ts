@@ -152,9 +152,15 @@ export class Workers {
     this.#deaths?.lose(text);
   }
 
-  /** What the coordinator says of the death behind an error of collectives: who, what, since when. */
-  async death(withinMs: number = TOLD_MS): Promise<string | undefined> {
-    return this.#deaths?.lineOf(this.#others, withinMs);
+  /**
+   * What the coordinator says of the death behind an error of collectives: who, what, since when.
+   * @param place in the roster, of the worker that is held to have failed first: others end after it
+   */
+  async death(withinMs: number = TOLD_MS, place?: number): Promise<string | undefined> {
+    const others = this.#others;
+    const first = others.filter((life) => life === this.#roster.lives[place ?? -1]);
+    const line = await this.#deaths?.lineOf(first.length > 0 ? first : others, withinMs);
+    return line ?? this.#deaths?.lineOf(others, 0);
   }
 
   get #others(): readonly Life[] {
