@@ -1,6 +1,7 @@
 // A loss of a model's own, measures beside it, and weights of rows: three quantiles of a noisy number are learnt, young rows
 // count more than old ones, and training stops when the median gets no closer.
 import { data, fleet, type models, nn, optim } from "../src/index.ts";
+import { generator } from "./lib/random.ts";
 
 const quantiles = [0.1, 0.5, 0.9];
 
@@ -21,17 +22,6 @@ const model: models.Model = {
     };
   },
 };
-
-/** mulberry32 */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** y is a wave of x with noise that grows with x; the wave drifts as rows get older. */
 function waves(rows: number, seed: number, ageOf: (random: number) => number): data.Dataset {

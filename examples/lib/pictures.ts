@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { data } from "../../src/index.ts";
+import { generator } from "./random.ts";
 
 export interface Pictures {
   /** [rows, height, width, channels], about −1 to 1. */
@@ -80,17 +81,6 @@ export function drawPictures(rows: number, shape: Pictures["shape"], seed: numbe
     }
   }
   return { image, label, shape };
-}
-
-/** mulberry32 */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** The first `rows` pictures. */
