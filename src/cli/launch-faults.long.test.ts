@@ -63,7 +63,7 @@ await job.close();
 `,
 );
 
-const env = { ...place.env, FLOTILLA_THREADS: "1", NODE_COMPILE_CACHE: join(place.path, "cache") };
+const env = { ...place.env, FLOTILLA_THREADS: "1" };
 const launch = (...args: string[]): Child => place.startWith(env, "launch", "--threads", "1", ...args);
 
 /** Processes of a job without a launcher. */
