@@ -158,8 +158,8 @@ const strategySchema = z.strictObject({
     })
     .optional(),
   /**
-   * Whether 3×3 convolutions in f32 may take Winograd's algorithm where it is faster: about twice the speed, and twice the
-   * rounding errors, of the definition.
+   * Whether 3×3 convolutions in f32 may take Winograd's algorithm where it is faster: about twice the speed of the
+   * definition, and twice its rounding errors, in gradients of weights up to five times.
    */
   winograd: z.boolean().default(true),
   /** Runs repeat to the bit where the data comes in order `file`: no measurement chooses between ways of a product. */

@@ -74,7 +74,7 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
 
 /**
  * Winograd's algorithm F(4×4, 3×3) (arXiv 1509.09308) multiplies a quarter as often as the definition does; its rounding
- * errors are about twice as large.
+ * errors are about twice as large, those of weight gradients up to five times.
  */
 function suitsWinograd(shape: ConvShape): boolean {
   const { kernelHeight, kernelWidth, strideHeight, strideWidth, dilationHeight, dilationWidth, groups } = shape;
