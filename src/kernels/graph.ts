@@ -13,8 +13,8 @@ export type Node = {
   /** How many passes over the row must be over before the node can be computed; 0 outside of rows kernels. */
   readonly phase: number;
   readonly args: readonly NodeId[];
-} & (
-  | { readonly kind: "load"; readonly operand: number }
+} /** An element extended with zeros, or, as `upper`, 16 bits in the upper half of the lane: a bf16 number as f32. */ & (
+  | { readonly kind: "load"; readonly operand: number; readonly upper: boolean }
   /** A number that counts elements, as i32. */
   | { readonly kind: "counter"; readonly counter: number }
   /** What a pass over the row gave. */
@@ -49,9 +49,10 @@ export class Graph {
     this.#counters = counters;
   }
 
-  load(operand: number): NodeId {
+  load(operand: number, upper = false): NodeId {
     const use = this.#operands[operand]!;
-    return this.#intern(`load ${operand}`, () => ({ kind: "load", operand, args: [], phase: 0, ...use }));
+    const key = `load ${operand}${upper ? " upper" : ""}`;
+    return this.#intern(key, () => ({ kind: "load", operand, upper, args: [], phase: 0, ...use }));
   }
 
   counter(counter: number): NodeId {

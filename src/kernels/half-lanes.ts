@@ -14,8 +14,6 @@ const exponent = (biased: number): number => biased * 2 ** 23;
 /** Adding this f32 number, 1/2, to one below 2^-14 leaves its f16 mantissa, rounded, in the low bits of the sum. */
 const SUBNORMAL_MAGIC = exponent(F16.normal + 13);
 
-const fromBf16 = (g: Graph, bits: NodeId): NodeId => g.shift(simd.shl, bits, 16);
-
 const fromF16 = (g: Graph, bits: NodeId): NodeId => {
   const magnitude = g.shift(simd.shl, g.op(simd.and, bits, g.bits(0x7fff)), 13);
   const normal = g.op(simd.i32Add, magnitude, g.bits(exponent(F16.rebias)));
@@ -28,16 +26,16 @@ const fromF16 = (g: Graph, bits: NodeId): NodeId => {
   return g.op(simd.or, value, g.shift(simd.shl, g.op(simd.and, bits, g.bits(0x8000)), 16));
 };
 
-/** The rounded number in the upper 16 bits of each lane; what is below them is left over. */
-const roundUpperHalf = (g: Graph, x: NodeId): NodeId => {
+/** The nearest bf16 number in the upper 16 bits of each lane, a NaN for NaN; what is below them is left over. */
+export const roundUpperHalf = (g: Graph, x: NodeId): NodeId => {
   const odd = g.op(simd.and, g.shift(simd.shrU, x, 16), g.bits(1));
   const rounded = g.op(simd.i32Add, g.op(simd.i32Add, x, g.bits(0x7fff)), odd);
-  // A carry turns some NaNs into numbers, which these bits undo.
-  const nan = g.op(simd.and, g.op(simd.ne, x, x), g.bits(0x7fc00000));
-  return g.op(simd.or, rounded, nan);
+  // A carry turns some NaNs into numbers: all bits make a NaN of them again.
+  return g.op(simd.or, rounded, g.op(simd.ne, x, x));
 };
 
-const toF16Bits = (g: Graph, x: NodeId): NodeId => {
+/** The f16 element that is nearest to an f32 number; a NaN stays one. */
+export const toF16 = (g: Graph, x: NodeId): NodeId => {
   const sign = g.op(simd.and, x, g.bits(SIGN_BIT));
   const magnitude = g.op(simd.xor, x, sign);
   const odd = g.op(simd.and, g.shift(simd.shrU, magnitude, 13), g.bits(1));
@@ -53,18 +51,13 @@ const toF16Bits = (g: Graph, x: NodeId): NodeId => {
   return g.op(simd.or, bits, g.shift(simd.shrU, sign, 16));
 };
 
-/** The f32 number of an element. */
-export function fromHalf(g: Graph, type: HalfType, bits: NodeId): NodeId {
-  return type === "bf16" ? fromBf16(g, bits) : fromF16(g, bits);
-}
-
-/** The element of the type that is nearest to an f32 number; a NaN stays one. */
-export function toHalf(g: Graph, type: HalfType, x: NodeId): NodeId {
-  return type === "bf16" ? g.shift(simd.shrU, roundUpperHalf(g, x), 16) : toF16Bits(g, x);
+/** The f32 numbers of an operand's elements. */
+export function loadHalf(g: Graph, type: HalfType, operand: number): NodeId {
+  return type === "bf16" ? g.load(operand, true) : fromF16(g, g.load(operand));
 }
 
 /** The number of the type that is nearest to an f32 number, as f32. */
 export function roundToHalf(g: Graph, type: HalfType, x: NodeId): NodeId {
-  if (type === "f16") return fromF16(g, toF16Bits(g, x));
+  if (type === "f16") return fromF16(g, toF16(g, x));
   return g.op(simd.and, roundUpperHalf(g, x), g.bits(0xffff0000));
 }

@@ -61,6 +61,11 @@ export class LaneEmitter {
   readonly #ahead = new Map<string, ReadonlyMap<NodeId, number>>();
   /** Locals for that, used again in each turn. */
   readonly #pool: number[] = [];
+  /** Offsets of the whole vectors of the turn. */
+  #whole: readonly number[] = [];
+  /** Of elements of 16 bits two vectors are loaded at once: locals by operand, row and place, and which hold them now. */
+  readonly #eights = new Map<string, number>();
+  readonly #loaded = new Set<string>();
   #offset = 0;
   #lanes = 4;
   #row = 0;
@@ -117,6 +122,8 @@ export class LaneEmitter {
    */
   turn(roots: readonly NodeId[], offsets: readonly number[], lanes: number, rows = 1): void {
     this.#ahead.clear();
+    this.#loaded.clear();
+    this.#whole = lanes === 4 ? offsets : [];
     const vectors = offsets.flatMap((offset) => Array.from({ length: rows }, (_, row): Vector => ({ offset, row })));
     if (vectors.length < 2 || this.costOf(roots) < LONG) return;
     const own = vectors.map((vector) => {
@@ -229,7 +236,13 @@ export class LaneEmitter {
         const { pointer, offset, bytes, rowBytes = 0, splat = !node.varies } = this.#sources.address(node.operand);
         const start = offset + rowBytes * this.#row;
         if (splat) fn.loadSplat(pointer, start, bytes);
-        else fn.load(pointer, start + bytes * this.#offset, this.#lanes, bytes);
+        else if (node.upper && this.#hasNeighbour()) {
+          this.#loadHalfOfEight(node.operand, pointer, start);
+          return;
+        } else fn.load(pointer, start + bytes * this.#offset, this.#lanes, bytes);
+        if (!node.upper) return;
+        fn.i32(16);
+        fn.simd(simd.shl);
         return;
       }
       case "counter": {
@@ -257,5 +270,24 @@ export class LaneEmitter {
         fn.simd(node.op);
         return;
     }
+  }
+
+  /** Whether the vector that makes eight elements with this one is of the turn too. */
+  #hasNeighbour(): boolean {
+    return this.#lanes === 4 && this.#whole.includes(this.#offset ^ 4);
+  }
+
+  #loadHalfOfEight(operand: number, pointer: number, start: number): void {
+    const fn = this.#fn;
+    const first = this.#offset & ~7;
+    const key = `${operand} ${this.#row} ${first}`;
+    const local = this.#eights.get(key) ?? fn.local(valueType.v128);
+    this.#eights.set(key, local);
+    if (!this.#loaded.has(key)) {
+      fn.loadEight(pointer, start + 2 * first);
+      fn.set(local);
+      this.#loaded.add(key);
+    }
+    fn.widenUpper(local, this.#offset !== first);
   }
 }

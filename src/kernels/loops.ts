@@ -111,24 +111,22 @@ export function nest(
 }
 
 /**
- * Emits `body(offset, lanes)` for a run of `length` elements in vectors of four and a rest of one to three lanes, `unroll`
- * vectors a turn; `turn(offsets, lanes)` stands in front of the vectors of each turn, and of the rest. `step` moves the
- * pointers by a number of elements. Returns by how many elements they have moved.
+ * Emits `turn(offsets, lanes)` for a run of `length` elements: `unroll` whole vectors of four a turn, those left over, and a
+ * rest of one to three lanes. `step` moves the pointers by a number of elements. Returns by how many elements they have moved.
  */
-export function overLanes(
+export function overTurns(
   fn: FunctionBuilder,
   length: number,
   unroll: number,
   step: (elements: number) => void,
-  body: (offset: number, lanes: number) => void,
-  turn: (offsets: readonly number[], lanes: number) => void = () => {},
+  turn: (offsets: readonly number[], lanes: number) => void,
 ): number {
   const vectors = Math.floor(length / 4);
-  const whole = (count: number): void => {
-    const offsets = Array.from({ length: count }, (_, vector) => 4 * vector);
-    turn(offsets, 4);
-    for (const offset of offsets) body(offset, 4);
-  };
+  const whole = (count: number): void =>
+    turn(
+      Array.from({ length: count }, (_, vector) => 4 * vector),
+      4,
+    );
   // A loop of a single turn is no loop.
   const turns = vectors < 2 * unroll ? 0 : Math.floor(vectors / unroll);
   if (turns > 0) {
@@ -139,9 +137,21 @@ export function overLanes(
   }
   const rest = vectors - turns * unroll;
   if (rest > 0) whole(rest);
-  if (length % 4 > 0) {
-    turn([4 * rest], length % 4);
-    body(4 * rest, length % 4);
-  }
+  if (length % 4 > 0) turn([4 * rest], length % 4);
   return 4 * unroll * turns;
+}
+
+/** The same by vectors: `body(offset, lanes)` for each, and `turn` in front of those of a turn. */
+export function overLanes(
+  fn: FunctionBuilder,
+  length: number,
+  unroll: number,
+  step: (elements: number) => void,
+  body: (offset: number, lanes: number) => void,
+  turn: (offsets: readonly number[], lanes: number) => void = () => {},
+): number {
+  return overTurns(fn, length, unroll, step, (offsets, lanes) => {
+    turn(offsets, lanes);
+    for (const offset of offsets) body(offset, lanes);
+  });
 }

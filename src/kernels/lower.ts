@@ -3,7 +3,7 @@ import type { BinaryOp, Expr, UnaryOp } from "./expr.ts";
 import { fold } from "./fold.ts";
 import type { Graph, NodeId } from "./graph.ts";
 import { type FloatType, roundTo } from "./half.ts";
-import { fromHalf, roundToHalf, toHalf } from "./half-lanes.ts";
+import { loadHalf, roundToHalf, roundUpperHalf, toF16 } from "./half-lanes.ts";
 import { mixing, secondKeyOffset, streamMultiplier } from "./random.ts";
 import type { ElementType } from "./spec.ts";
 import * as transcendental from "./transcendental.ts";
@@ -49,6 +49,13 @@ const extreme = (g: Graph, exact: SimdOp, pseudo: SimdOp, x: NodeId, y: NodeId):
   if (g.isConstant(y) && !g.is(y, Number.NaN)) return g.op(pseudo, x, y);
   if (g.isConstant(x) && !g.is(x, Number.NaN)) return g.op(pseudo, y, x);
   return g.op(exact, x, y);
+};
+
+/** Of each lane that of x where the mask is all ones, that of y where it is all zeros. */
+const pick = (g: Graph, mask: NodeId, x: NodeId, y: NodeId): NodeId => {
+  if (g.is(y, 0)) return g.op(simd.and, x, mask);
+  if (g.is(x, 0)) return g.op(simd.andnot, y, mask);
+  return g.op(simd.bitselect, x, y, mask);
 };
 
 const integerPower = (g: Graph, x: NodeId, exponent: number): NodeId => {
@@ -124,15 +131,20 @@ export class Lowering {
     return this.#value(fold(expr));
   }
 
-  /** The node that computes `expr` as it is stored as an element of the type: what is stored of a lane are its low bytes. */
+  /**
+   * The node that computes `expr` rounded to the type: f16 elements stand in the low half of each lane, bf16 ones in the upper
+   * half, with anything below.
+   */
   lowerTo(type: FloatType, expr: Expr): NodeId {
     if (type === "f32") return this.lower(expr);
     const folded = fold(expr);
-    if (folded.op === "input" && this.#dtypes[folded.index] === type) return this.#graph.load(folded.index);
-    // A bf16 number is the upper half of an f32 one: where it is one already, nothing is to be rounded.
-    if (type === "bf16" && this.#isBf16(folded)) return this.#graph.shift(simd.shrU, this.#value(folded), 16);
-    // A number that was rounded to the type is stored as it is.
-    return toHalf(this.#graph, type, this.#value(folded.op === type ? folded.x : folded));
+    // Where it is a number of the type already, nothing is to be rounded.
+    if (type === "f16" && folded.op === "input" && this.#dtypes[folded.index] === type) {
+      return this.#graph.load(folded.index);
+    }
+    if (type === "bf16" && this.#isBf16(folded)) return this.#value(folded);
+    const value = this.#value(folded.op === type ? folded.x : folded);
+    return type === "f16" ? toF16(this.#graph, value) : roundUpperHalf(this.#graph, value);
   }
 
   /** Whether the expression only picks among bf16 numbers, as activations and their gradients do. */
@@ -168,10 +180,10 @@ export class Lowering {
       case "input": {
         const stage = this.#stages.get(expr.index);
         if (stage !== undefined) return stage;
-        const raw = g.load(expr.index);
         const type = this.#dtypes[expr.index]!;
+        if (type === "bf16" || type === "f16") return loadHalf(g, type, expr.index);
+        const raw = g.load(expr.index);
         if (type === "f32") return raw;
-        if (type === "bf16" || type === "f16") return fromHalf(g, type, raw);
         return g.op(type === "u32" ? simd.convertU : simd.convertS, raw);
       }
       case "const":
@@ -181,7 +193,7 @@ export class Lowering {
       case "index":
         return g.op(simd.convertS, g.counter(this.#counterOf(expr.axis)));
       case "select":
-        return g.op(simd.bitselect, this.#value(expr.x), this.#value(expr.y), this.#mask(expr.test));
+        return pick(g, this.#mask(expr.test), this.#value(expr.x), this.#value(expr.y));
       case "rowMean":
         return g.rowMean(this.#value(expr.x));
     }

@@ -1,14 +1,14 @@
-// Code for map kernels: loops over the collapsed dimensions, the innermost in vectors; all outputs of a vector are computed
-// before the first is stored, so that an output may replace an input.
+// Code for map kernels: loops over the collapsed dimensions, the innermost in vectors.
 import type { AddressType } from "../memory/index.ts";
 import { Counters, usesIn } from "./counters.ts";
 import { Graph } from "./graph.ts";
 import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
-import { broadcastStrides, collapse, nest, overLanes, Pointers } from "./loops.ts";
+import { broadcastStrides, collapse, nest, overTurns, Pointers } from "./loops.ts";
 import { Lowering } from "./lower.ts";
+import { Outputs } from "./outputs.ts";
 import { elementBytes, type MapKernel } from "./spec.ts";
 import { checkMap } from "./validate.ts";
-import { FunctionBuilder, valueType } from "./wasm.ts";
+import { FunctionBuilder } from "./wasm.ts";
 
 export function mapFunction(kernel: MapKernel, addressType: AddressType): FunctionBuilder {
   checkMap(kernel);
@@ -44,7 +44,11 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
     address,
     counters: counterLocals.map((local, i) => ({ local, laneStep: inner.strides[firstCounter + i]!, rowStep: 0 })),
   });
-  const values = roots.map(() => fn.local(valueType.v128));
+  const outputs = new Outputs(
+    fn,
+    lanes,
+    roots.map((root, i) => ({ pointer: inputs.length + i, type: dtypes[i]!, root })),
+  );
   const pointers = new Pointers(
     fn,
     [...inputs.keys(), ...exprs.map((_, i) => inputs.length + i), ...counterLocals],
@@ -59,19 +63,10 @@ export function mapFunction(kernel: MapKernel, addressType: AddressType): Functi
     pointers,
     (loop) => lanes.enter(loop + 1),
     () => {
-      const turn = (offsets: readonly number[], count: number): void => lanes.turn(roots, offsets, count);
-      const write = (offset: number, count: number): void => {
-        lanes.vector(offset, count);
-        for (const [i, root] of roots.entries()) {
-          lanes.push(root);
-          fn.set(values[i]!);
-        }
-        for (const [i, value] of values.entries()) {
-          const bytes = elementBytes[dtypes[i]!];
-          fn.store(inputs.length + i, bytes * offset, count, value, bytes);
-        }
-      };
-      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf()), step, write, turn);
+      const moved = overTurns(fn, inner.count, unrollOf(lanes.costOf()), step, (offsets, count) => {
+        lanes.turn(roots, offsets, count);
+        outputs.store(offsets, count);
+      });
       return inner.strides.map((stride) => stride * moved);
     },
   );

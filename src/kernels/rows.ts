@@ -6,8 +6,9 @@ import { BLOCK, RowResult } from "./accumulate.ts";
 import { Counters, usesIn } from "./counters.ts";
 import { Graph, type NodeId } from "./graph.ts";
 import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
-import { broadcastStrides, collapse, type Loop, nest, overLanes, Pointers, times } from "./loops.ts";
+import { broadcastStrides, collapse, type Loop, nest, overTurns, Pointers, times } from "./loops.ts";
 import { Lowering } from "./lower.ts";
+import { Outputs } from "./outputs.ts";
 import { additionsOf, overRow, registersOf } from "./row-walk.ts";
 import { elementBytes, type RowsKernel } from "./spec.ts";
 import { checkRows } from "./validate.ts";
@@ -163,22 +164,17 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
     lanes.enter(outer.length, phase + 1);
   };
 
-  const values = nodes.roots.map(() => fn.local(valueType.v128));
+  const outputs = new Outputs(
+    fn,
+    lanes,
+    nodes.roots.map((root, i) => ({ pointer: inputs.length + i, type: dtypes[i]!, root })),
+  );
   const write = (): void => {
     if (nodes.roots.length > 0) {
-      const turn = (offsets: readonly number[], count: number): void => lanes.turn(nodes.roots, offsets, count);
-      const body = (offset: number, count: number): void => {
-        lanes.vector(offset, count);
-        for (const [i, root] of nodes.roots.entries()) {
-          lanes.push(root);
-          fn.set(values[i]!);
-        }
-        for (const [i, local] of values.entries()) {
-          const bytes = outputWidths[i]!;
-          fn.store(inputs.length + i, bytes * offset, count, local, bytes);
-        }
-      };
-      const moved = overLanes(fn, inner.count, unrollOf(lanes.costOf(nodes.roots)), step, body, turn);
+      const moved = overTurns(fn, inner.count, unrollOf(lanes.costOf(nodes.roots)), step, (offsets, count) => {
+        lanes.turn(nodes.roots, offsets, count);
+        outputs.store(offsets, count);
+      });
       step(-moved);
     }
     for (const [i, root] of nodes.rowRoots.entries()) {

@@ -185,6 +185,15 @@ export class FunctionBuilder {
     for (const lane of lanes) this.#emit(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3);
   }
 
+  /** Of a local with eight elements of 16 bits, the first or last four, each in the upper half of its lane above zeros. */
+  widenUpper(local: number, last: boolean): void {
+    this.constant([0, 0, 0, 0]);
+    this.get(local);
+    this.#emit(SIMD_PREFIX, 0x0d);
+    // As the instructions of processors that interleave two vectors: of the zeros too, the same elements.
+    for (let i = last ? 8 : 0; i < (last ? 16 : 8); i += 2) this.#emit(i, i + 1, 16 + i, 17 + i);
+  }
+
   /** The sum of the two f64 lanes of a local, as f32 in every lane. */
   sumOfF64Lanes(local: number): void {
     for (const lane of [0, 1]) {
@@ -244,6 +253,21 @@ export class FunctionBuilder {
     if (lanes !== 3) return;
     push();
     this.#laneAccess(storeLaneOp[bytes], offset + 2 * bytes, 2, bytes);
+  }
+
+  /** Loads eight elements of 16 bits as they are. */
+  loadEight(pointer: number, offset: number): void {
+    this.get(pointer);
+    this.#memory(0x00, offset, 2);
+  }
+
+  /** Stores eight elements of 16 bits: the low halves, which hold a u16, of the lanes of two v128 locals. */
+  storeEight(pointer: number, offset: number, first: number, second: number): void {
+    this.get(pointer);
+    this.get(first);
+    this.get(second);
+    this.simd(simd.narrowToU16);
+    this.#memory(0x0b, offset, 2);
   }
 
   /** The function's entry in the code section. */
