@@ -49,12 +49,11 @@ function countedRows(by: Replacement, rows: number, weight: ValueId | undefined)
 }
 
 /** y = (x − mean) · scale + beta. */
-function normalize(
-  by: Replacement,
-  inputs: readonly [x: ValueId, mean: ValueId, scale: ValueId, beta: ValueId],
-  y: ValueId,
-): void {
-  const expr = e.add(e.mul(e.sub(e.input(0), e.input(1)), e.input(2)), e.input(3));
+const centred = e.add(e.mul(e.sub(e.input(0), e.input(1)), e.input(2)), e.input(3));
+/** y = x · scale + shift: the mean is subtracted from a product, whose rounding a y of half precision does not show. */
+const shifted = e.add(e.mul(e.input(0), e.input(1)), e.input(2));
+
+function normalize(by: Replacement, expr: Expr, inputs: readonly ValueId[], y: ValueId): void {
   const { shape, dtype } = by.typeOf(y);
   by.emit("map", inputs, { exprs: [expr], shape, ...typed([dtype as FloatType]) }, [y]);
 }
@@ -62,7 +61,7 @@ function normalize(
 function inference(op: OpOf<"batch_norm">, by: Replacement): void {
   const [x, gamma, beta, mean, variance] = op.inputs as [ValueId, ValueId, ValueId, ValueId, ValueId];
   const scale = e.div(e.input(0), e.sqrt(e.add(e.input(1), op.attrs.epsilon)));
-  normalize(by, [x, mean, emitOne(by, [gamma, variance], scale), beta], op.outputs[0]!);
+  normalize(by, centred, [x, mean, emitOne(by, [gamma, variance], scale), beta], op.outputs[0]!);
 }
 
 /**
@@ -106,11 +105,16 @@ function training(op: OpOf<"batch_norm">, by: Replacement): void {
   const scale = e.div(1, e.sqrt(e.add(variance, epsilon)));
   // Of padding alone the mean is 0.
   const centre = e.select(e.gt(count, 0), e.add(e.input(2), offset), 0);
-  const statistics = [centre, scale, e.mul(scale, e.input(3)), variance];
   const inputs = [sum, squares, shift, gamma, ...counted.countInputs];
-  const outputs = [mean, rstd, undefined, undefined];
-  const [, , scales, variances] = by.emit("map", inputs, { exprs: statistics }, outputs) as ValueId[];
-  normalize(by, [x, mean, scales!, beta], y);
+  const scaled = e.mul(scale, e.input(3));
+  const statistics = [centre, scale, scaled, variance, e.sub(e.input(inputs.length), e.mul(centre, scaled))];
+  const isHalf = by.typeOf(y).dtype !== "f32";
+  const exprs = isHalf ? statistics : statistics.slice(0, -1);
+  const outputs = [mean, rstd, ...exprs.slice(2).map(() => undefined)];
+  const all = [...inputs, ...(isHalf ? [beta] : [])];
+  const [, , scales, variances, shifts] = by.emit("map", all, { exprs }, outputs) as ValueId[];
+  if (isHalf) normalize(by, shifted, [x, scales!, shifts!], y);
+  else normalize(by, centred, [x, mean, scales!, beta], y);
   if (momentum < 1) {
     const counts = counted.count(4);
     const unbiased = e.mul(e.input(3), e.div(counts, e.max(e.sub(counts, 1), 1)));
@@ -141,8 +145,7 @@ function gradient(op: OpOf<"batch_norm_grad">, by: Replacement): void {
   const { shape, dtype } = by.typeOf(dx);
   const axes = shape.slice(0, -1).map((_, axis) => axis);
   const counted = countedRows(by, sizeOf(shape) / shape.at(-1)!, weight);
-  const centred = e.sub(e.input(1), e.input(2));
-  const exprs = [e.mul(e.input(0), centred), e.input(0)];
+  const exprs = [e.mul(e.input(0), e.sub(e.input(1), e.input(2))), e.input(0)];
   const [dot] = by.emit("reduce", [dy, x, mean], { op: "sum", axes, keepDims: false, exprs }, [undefined, dbeta]);
 
   // dx is linear in dy and x: the coefficients of dy, of x and of 1. The last two are small beside the first.
