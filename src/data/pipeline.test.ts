@@ -9,18 +9,17 @@ import {
   ascending,
   closeAll,
   flights,
-  folder,
-  gzip,
   heap,
   lines,
   numbered,
-  plain,
   ROWS,
+  rowFiles,
   start,
   take,
   text,
 } from "./testing-pipeline.ts";
 
+const { folder, plain, gzip } = rowFiles();
 folder.write("more.tsv.gz", gzipSync(text));
 afterEach(closeAll);
 afterAll(() => folder.dispose());

@@ -7,19 +7,18 @@ import {
   ascending,
   closeAll,
   flights,
-  folder,
-  gzip,
   heap,
   type Keys,
   lines,
   numbered,
-  plain,
   ROWS,
+  rowFiles,
   start,
   take,
   text,
 } from "./testing-pipeline.ts";
 
+const { folder, plain, gzip } = rowFiles();
 afterEach(closeAll);
 afterAll(() => folder.dispose());
 

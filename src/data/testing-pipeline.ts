@@ -9,15 +9,22 @@ import { BatchQueue } from "./queue.ts";
 import { numberedLines, temporaryFolder } from "./testing.ts";
 
 export const heap = Heap.create({ maxBytes: 2 ** 28 });
-export const folder = temporaryFolder();
 export const ROWS = 3000;
 export const lines = numberedLines(ROWS);
 export const text = `${lines.join("\n")}\n`;
-export const plain = folder.write("rows.tsv", text);
-export const gzip = folder.write("rows.tsv.gz", gzipSync(text));
 export const flights = "node_modules/vega-datasets/data/flights-3m.parquet";
 export const allRows = Array.from({ length: ROWS }, (_, i) => i);
 export const ascending = (a: number, b: number): number => a - b;
+
+/** The rows as files, in a folder of the test file's own: test files share this module. */
+export function rowFiles(): { folder: ReturnType<typeof temporaryFolder>; plain: string; gzip: string } {
+  const folder = temporaryFolder();
+  return {
+    folder,
+    plain: folder.write("rows.tsv", text),
+    gzip: folder.write("rows.tsv.gz", gzipSync(text)),
+  };
+}
 
 const rowOfId = new Map(lines.map((_, i) => [featureId(0, i.toString(16).padStart(8, "0")), i]));
 const open: Pipeline[] = [];
