@@ -27,8 +27,7 @@ const measures: Readonly<Record<EnginePartName, (part: EnginePart) => void | Pro
   bert: (part) => measureSteps("bert", part),
   lstm: (part) => measureSteps("lstm", part),
   half: async (part) => {
-    // Half precision has no code for Winograd's algorithm: held against f32 by the same algorithms.
-    await measureHalf("resnet50", part, { winograd: false });
+    await measureHalf("resnet50", part);
     await measureHalf("bert", part);
   },
   recompute,

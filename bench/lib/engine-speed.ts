@@ -72,25 +72,20 @@ async function compare(model: EngineModel, rounds: number, ...options: FlotillaO
   return seconds;
 }
 
-/** Mixed precision against single precision, the latter with `strategy`; PyTorch's autocast beside it. */
-export async function measureHalf(
-  model: EngineModel,
-  part: EnginePart,
-  strategy: FlotillaOptions["strategy"] = {},
-): Promise<void> {
+/** Mixed precision against single precision; PyTorch's autocast beside it. */
+export async function measureHalf(model: EngineModel, part: EnginePart): Promise<void> {
   const { torch, rows, goals, rounds } = part;
   const { title } = engineRecipes[model];
   say(`${title}, bf16`);
-  const f32 = { threads: 1, strategy };
+  const f32 = { threads: 1 };
   const bf16 = { threads: 1, strategy: { amp: "bf16" as const } };
   const [single, half] = await compare(model, rounds, f32, bf16);
   const rowOf = (system: string, seconds: readonly number[]): BenchRow => {
     return { system, metric: title, value: 1000 * median(seconds), unit: "ms/step" };
   };
-  const without = strategy.winograd === false ? ", without Winograd" : "";
-  rows.push(rowOf(`flotilla onednn, 1 thread${without}`, single!));
+  rows.push(rowOf("flotilla onednn, 1 thread", single!));
   rows.push(rowOf("flotilla onednn, 1 thread, bf16", half!));
-  goals.push(atLeast(`${title}, bf16: times the speed of f32${without}`, ratio(single!, half!), HALF_GOAL));
+  goals.push(atLeast(`${title}, bf16: times the speed of f32`, ratio(single!, half!), HALF_GOAL));
   if (torch === undefined) return;
   const peer = await openTorch(torch.python, model, { threads: 1, environment: torch.environment, bf16: true });
   const [seconds] = await takeTurns([peer], rounds);

@@ -8,9 +8,19 @@ import { type Implementation, roundUp } from "./primitive.ts";
  * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
  * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
  * `blocked`: a convolution on pictures reordered to blocks of channels; `winograd`: one by Winograd's algorithm; `taps`: a
- * product for each position in the window; `wasm`: the WASM kernels.
+ * product for each position in the window; `turned`: a product whose result is transposed afterwards; `wasm`: the WASM kernels.
  */
-export type Method = "sgemm" | "matmul" | "packed" | "direct" | "mirrored" | "blocked" | "winograd" | "taps" | "wasm";
+export type Method =
+  | "sgemm"
+  | "matmul"
+  | "packed"
+  | "direct"
+  | "mirrored"
+  | "blocked"
+  | "winograd"
+  | "taps"
+  | "turned"
+  | "wasm";
 
 /** Choices by key: plain data, which goes to the other threads. */
 export type Choices = Readonly<Record<string, Method>>;

@@ -68,6 +68,14 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
     }
   });
 
+  test("1×1 gradients of half-precision weights as products that are turned", () => {
+    const narrow: ConvShape = { ...pointwise, ...bf16, channels: 40, outChannels: 8, direction: "weights" };
+    const provider = by();
+    checkConv(heap, provider, narrow);
+    expect(Object.values(provider.choices())).toEqual(["turned"]);
+    checkConv(heap, by("turned"), { ...narrow, strideHeight: 2, strideWidth: 3, outHeight: 5, outWidth: 3 });
+  });
+
   test("strided 1×1 gradients of weights as products of gathered pixels", () => {
     const stepped: ConvShape = { ...pointwise, strideHeight: 2, strideWidth: 3, outHeight: 5, outWidth: 3 };
     checkConv(heap, by(), { ...stepped, direction: "weights" });
