@@ -1,5 +1,6 @@
 // Where a trainer thread takes its batches from: the readers' queue, or what a communicator has prepared.
-import { BatchQueue, INTERRUPTED, type PipelineHandle } from "../data/index.ts";
+import type { PipelineHandle } from "../data/index.ts";
+import { BatchQueue, INTERRUPTED } from "../data/queue.ts";
 import type { Heap } from "../memory/index.ts";
 import type { PreparedLayout } from "../ps/worker/index.ts";
 // Trainer threads load no more than they need: the rest of the folder brings the network.

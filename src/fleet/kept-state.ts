@@ -1,6 +1,7 @@
 // What a trainer has learnt, kept while its session is opened anew for another group of workers.
 import type { Heap } from "../memory/index.ts";
-import { type LossScaleHandle, type LossScaleState, lossScaleStates, restoreLossScales } from "./loss-scale.ts";
+import { type LossScaleHandle, lossScaleStates, restoreLossScales } from "./loss-scale.ts";
+import type { LossScaleState } from "./loss-scale-options.ts";
 import type { Session } from "./session.ts";
 
 export interface KeptState {

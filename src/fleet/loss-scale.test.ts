@@ -6,7 +6,8 @@ import type { Model } from "../models/index.ts";
 import { linear } from "../nn/index.ts";
 import { momentum } from "../optim/index.ts";
 import { init } from "./job.ts";
-import { LossScale, lossScaleSchema } from "./loss-scale.ts";
+import { LossScale } from "./loss-scale.ts";
+import { lossScaleSchema } from "./loss-scale-options.ts";
 import type { StrategyOptions } from "./strategy.ts";
 import type { Trainer } from "./trainer.ts";
 

@@ -1,30 +1,7 @@
 // The dynamic loss scale of fp16 (arXiv 1710.03740; defaults of PaddlePaddle): losses are multiplied by it so that small
 // gradients do not vanish, updates divide by it, and a step whose gradients are not finite is skipped and lowers it.
-import { z } from "zod";
 import type { Heap } from "../memory/index.ts";
-
-export const lossScaleSchema = z.strictObject({
-  /** The scale of the first step. */
-  start: z.number().positive().default(32_768),
-  /** What it is multiplied by after `growthSteps` finite steps. */
-  growth: z.number().gt(1).default(2),
-  growthSteps: z.number().int().positive().default(1000),
-  /** What it is multiplied by after `backoffSteps` steps in a row that are not finite. */
-  backoff: z.number().gt(0).lt(1).default(0.8),
-  backoffSteps: z.number().int().positive().default(2),
-});
-
-export type LossScaleOptions = z.output<typeof lossScaleSchema>;
-
-/** Where a thread's scale stands, as a checkpoint keeps it. */
-export const lossScaleStateSchema = z.object({
-  scale: z.number().positive(),
-  /** Steps in a row whose gradients were finite, since the scale has grown; and those that were not, since it has fallen. */
-  finite: z.number().int().nonnegative(),
-  failed: z.number().int().nonnegative(),
-});
-
-export type LossScaleState = z.output<typeof lossScaleStateSchema>;
+import type { LossScaleOptions, LossScaleState } from "./loss-scale-options.ts";
 
 /** What a thread needs to know, as plain data. */
 export interface LossScaleHandle {

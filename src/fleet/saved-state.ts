@@ -13,13 +13,8 @@ import type { Optimizer } from "../optim/index.ts";
 import { type SaveMode, saveModes } from "../ps/index.ts";
 import { openWholeCheckpoint } from "../ps/saved/index.ts";
 import { gatheredTensors, isGathered } from "./gathered.ts";
-import {
-  type LossScaleHandle,
-  type LossScaleState,
-  lossScaleStateSchema,
-  lossScaleStates,
-  restoreLossScales,
-} from "./loss-scale.ts";
+import { type LossScaleHandle, lossScaleStates, restoreLossScales } from "./loss-scale.ts";
+import { type LossScaleState, lossScaleStateSchema } from "./loss-scale-options.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { loadServed, localTensors, saveParts, servedContents, servedTensorNames } from "./served-state.ts";
 import type { Session } from "./session.ts";

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { allReduceAlgorithms } from "../collective/index.ts";
 import { tableChoicesSchema } from "../ps/index.ts";
-import { lossScaleSchema } from "./loss-scale.ts";
+import { lossScaleSchema } from "./loss-scale-options.ts";
 
 const strategySchema = z.strictObject({
   /**

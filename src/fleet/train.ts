@@ -1,11 +1,11 @@
 // Training in a trainer thread, until its queue ends. Inside the loops nothing is allocated and nothing is computed by
 // JavaScript but the step's scalars.
 
-import { INTERRUPTED } from "../data/index.ts";
+import { INTERRUPTED } from "../data/queue.ts";
 import { formatProfile, NonFiniteError } from "../engine/index.ts";
 import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
-import { scalarAt } from "../optim/index.ts";
+import { scalarAt } from "../optim/rule.ts";
 import { FINITE, MERGE_SCALE, UNSCALE } from "../program/index.ts";
 import { attachBatches } from "./batch-source.ts";
 import {

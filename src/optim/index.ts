@@ -1,4 +1,5 @@
 // Optimizers and learning-rate schedules.
+export { type LearningRate, type LearningRateOptions, learningRateSchema } from "./learning-rate.ts";
 export type { Optimizer, OptimizerName, OptimizerOptions } from "./optimizer.ts";
 export {
   adagrad,
@@ -16,5 +17,4 @@ export {
   sgd,
 } from "./optimizer.ts";
 export { scalarAt, updateRule } from "./rule.ts";
-export type { LearningRate, LearningRateOptions } from "./schedule.ts";
-export { learningRateAt, learningRateSchema } from "./schedule.ts";
+export { learningRateAt } from "./schedule.ts";

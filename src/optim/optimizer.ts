@@ -1,6 +1,6 @@
 // Optimizers as values: a name and its hyperparameters, checked. What they compute is in rule.ts.
 import { z } from "zod";
-import { learningRateSchema } from "./schedule.ts";
+import { learningRateSchema } from "./learning-rate.ts";
 
 const rate = (fallback: number) => learningRateSchema.default(fallback);
 const nonnegative = z.number().nonnegative();

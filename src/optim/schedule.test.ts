@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { sgd } from "./index.ts";
-import { type LearningRate, learningRateAt, learningRateSchema } from "./schedule.ts";
+import { type LearningRate, learningRateSchema } from "./learning-rate.ts";
+import { learningRateAt } from "./schedule.ts";
 
 const parse = (rate: unknown): LearningRate => learningRateSchema.parse(rate);
 

@@ -3,7 +3,8 @@
 import { type Cut, type Dataset, type PipelineState, workLeft } from "../../data/index.ts";
 import type { Life } from "../deaths.ts";
 import { lossScalesOf } from "../kept-state.ts";
-import { type LossScaleState, lossScaleStates, restoreLossScales } from "../loss-scale.ts";
+import { lossScaleStates, restoreLossScales } from "../loss-scale.ts";
+import type { LossScaleState } from "../loss-scale-options.ts";
 import type { Session } from "../session.ts";
 import type { Trainer } from "../trainer.ts";
 import type { TrainingState } from "../training-state.ts";

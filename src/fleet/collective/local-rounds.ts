@@ -1,7 +1,8 @@
 // LocalSGD and adaptive LocalSGD (arXiv 1808.07217) in a trainer thread: after how many steps of its own a rank averages with
 // the others. Every thread counts for itself; all come to the same.
 import type { Heap } from "../../memory/index.ts";
-import { learningRateAt, type Optimizer } from "../../optim/index.ts";
+import type { Optimizer } from "../../optim/index.ts";
+import { learningRateAt } from "../../optim/schedule.ts";
 import { SHARE } from "../../program/index.ts";
 import { address, type Bound } from "../bound-plans.ts";
 import type { Tally } from "./handle.ts";
