@@ -69,11 +69,13 @@ function run(
   throw new Error(`${command} ${args.join(" ")} ended with ${status ?? error}: ${stderr?.slice(-1000)}`);
 }
 
-/** Builds where the program is not there yet. */
-function built(program: string, build: () => void): string | undefined {
+/** Builds a program from its source where it is not there yet; returns why it cannot be built. */
+function missingProgram(program: string, source: Source, build: (folder: string) => void): string | undefined {
   if (existsSync(program)) return undefined;
+  const found = sourceOf(source);
+  if ("missing" in found) return found.missing;
   try {
-    build();
+    build(found.folder);
     return undefined;
   } catch (error) {
     return `cannot be built: ${(error as Error).message.split("\n").slice(0, 3).join(" ")}`;
@@ -95,16 +97,15 @@ const commonFlags = ({ text, dim, window, negative, subsample, minCount }: Train
 
 function original(): Found {
   const name = "word2vec.c";
-  const source = sourceOf({
+  const source = {
     name,
     variable: "FLOTILLA_WORD2VEC_C",
     repository: "https://github.com/dav/word2vec",
     file: "src/word2vec.c",
-  });
-  if ("missing" in source) return { name, ...source };
+  };
   const program = join(peerFolder(name), "word2vec");
-  const missing = built(program, () =>
-    run("gcc", ["-O3", "-march=native", join(source.folder, "src/word2vec.c"), "-o", program, "-lm", "-lpthread"]),
+  const missing = missingProgram(program, source, (folder) =>
+    run("gcc", ["-O3", "-march=native", join(folder, "src/word2vec.c"), "-o", program, "-lm", "-lpthread"]),
   );
   if (missing !== undefined) return { name, missing };
   const rate = /Words\/thread\/sec: ([\d.]+)k/g;
@@ -117,16 +118,15 @@ function original(): Found {
 /** With OpenBLAS in the place of Intel's library, told which kernels to take, since those of newer processors may be unknown. */
 function parallel(): Found {
   const name = "pWord2Vec";
-  const source = sourceOf({
+  const source = {
     name,
     variable: "FLOTILLA_PWORD2VEC",
     repository: "https://github.com/IntelLabs/pWord2Vec",
     file: "pWord2Vec.cpp",
-  });
-  if ("missing" in source) return { name, ...source };
+  };
   const program = join(peerFolder(name), "pWord2Vec");
-  const missing = built(program, () => {
-    const text = readFileSync(join(source.folder, "pWord2Vec.cpp"), "utf8");
+  const missing = missingProgram(program, source, (folder) => {
+    const text = readFileSync(join(folder, "pWord2Vec.cpp"), "utf8");
     const adapted = join(peerFolder(name), "adapted.cpp");
     writeFileSync(
       adapted,
@@ -134,8 +134,8 @@ function parallel(): Found {
         .replace('#include "mkl.h"', "#include <cblas.h>\n#include <mm_malloc.h>")
         .replace("mkl_set_num_threads", "openblas_set_num_threads"),
     );
-    const folders = ["/usr/include/x86_64-linux-gnu", "/usr/include/openblas"].map((folder) => `-I${folder}`);
-    const flags = ["-std=c++11", "-fopenmp", "-O3", "-march=native", "-DUSE_MKL", ...folders];
+    const headers = ["/usr/include/x86_64-linux-gnu", "/usr/include/openblas"].map((path) => `-I${path}`);
+    const flags = ["-std=c++11", "-fopenmp", "-O3", "-march=native", "-DUSE_MKL", ...headers];
     run("g++", [...flags, adapted, "-o", program, "-lopenblas"]);
   });
   if (missing !== undefined) return { name, missing };
@@ -158,19 +158,18 @@ function hasAvx512(): boolean {
 
 function fastText(): Found {
   const name = "fastText";
-  const source = sourceOf({
+  const source = {
     name,
     variable: "FLOTILLA_FASTTEXT",
     repository: "https://github.com/facebookresearch/fastText",
     file: "Makefile",
-  });
-  if ("missing" in source) return { name, ...source };
+  };
   const program = join(peerFolder(name), "fasttext");
-  const missing = built(program, () => {
+  const missing = missingProgram(program, source, (folder) => {
     // Some headers lack an include that newer compilers ask for.
     const flags = "CXXFLAGS=-pthread -std=c++17 -march=native -O3 -funroll-loops -DNDEBUG -include cstdint";
-    run("make", ["-C", source.folder, "fasttext", flags]);
-    run("cp", [join(source.folder, "fasttext"), program]);
+    run("make", ["-C", folder, "fasttext", flags]);
+    run("cp", [join(folder, "fasttext"), program]);
   });
   if (missing !== undefined) return { name, missing };
   return {
