@@ -32,7 +32,8 @@ async function read(
   using scratch = new ScratchFile(folder.path);
   await using pool = new Word2VecPool(heap, threads, scratch.fd);
   const progress = heap.alloc(8 * threads);
-  let corpus = await readCorpus(heap, pool, textFiles(paths), { shard, minCount, progress });
+  const all = phrases !== undefined && shard.worldSize > 1;
+  let corpus = await readCorpus(heap, pool, textFiles(paths), { shard, minCount, all, progress });
   if (phrases !== undefined) corpus = await findPhrases(heap, pool, corpus, phrases);
   heap.free(progress);
   const ids = new Uint32Array(CHUNK_WORDS);
@@ -177,6 +178,19 @@ describe("phrases", () => {
     expect(words.filter((word) => word !== null)).toEqual(flat(expected));
     expect(corpus.vocabulary.words).toContain(passes === 1 ? "new_york" : "new_york_city");
     expect(pairs(corpus)).toEqual(plainCount(flat(expected).join(" "), 1));
+  });
+
+  test("are the same in all workers, whose shares hold each of them once", async () => {
+    const phrases = { passes: 2, threshold: 4, minCount: 3 };
+    const workers = await Promise.all(
+      [1, 3].map((threads, rank) => read([path], { threads, phrases, shard: { rank, worldSize: 2 } })),
+    );
+    const [first, second] = workers.map(({ corpus }) => pairs(corpus));
+    expect(second).toEqual(first);
+    const words = workers.flatMap((worker) => worker.words.filter((word) => word !== null));
+    expect(first).toEqual(plainCount(words.join(" "), 1));
+    expect(first!.map(([word]) => word)).toContain("new_york_city");
+    for (const worker of workers) expect(worker.words).toContain("new_york_city");
   });
 
   test("need a score: none where the threshold is too high", async () => {

@@ -95,17 +95,19 @@ export function textUnits(
 
 /**
  * Reads all files.
- * @param progress address of an f64 for each thread: bytes read
+ * @param options.all keeps the words of other workers too, for phrases
+ * @param options.progress address of an f64 for each thread: bytes read
  * @returns undefined when the pool was stopped
  */
 export async function readCorpus(
   heap: Heap,
   pool: Word2VecPool,
   files: readonly DataFile[],
-  options: { shard: { rank: number; worldSize: number }; minCount: number; progress: number },
+  options: { shard: { rank: number; worldSize: number }; minCount: number; all: boolean; progress: number },
 ): Promise<Corpus> {
+  const { all, progress } = options;
   const units = textUnits(files, options.shard);
-  const results = await pool.all<ReadResult>({ type: "read", files, units, progress: options.progress });
+  const results = await pool.all<ReadResult>({ type: "read", files, units, all, progress });
   const tables = results.map(({ table }) => WordTable.attach(heap, table));
   const tooLong = tables.reduce((sum, table) => sum + table.tooLong, 0);
   const { merged, numbers } = mergeTables(heap, tables);
@@ -119,7 +121,7 @@ export async function readCorpus(
   merged.free();
   heap.free(final);
   const owners: number[] = [];
-  for (const [i, { blocks }] of results.entries()) for (const block of blocks) owners[block] = numbers[i]!;
+  for (const [i, { blocks }] of results.entries()) for (const { block } of blocks) owners[block] = numbers[i]!;
   await pool.all({ type: "renumber", numbers: owners });
   for (const pointer of numbers) heap.free(pointer);
   return {
@@ -145,15 +147,13 @@ function noWords(merged: WordTable, files: readonly DataFile[], minCount: number
   );
 }
 
-/** Blocks are full but for the last of each thread. */
+/** Those of this worker's share. */
 function chunksOf(results: readonly ReadResult[]): Uint32Array {
-  const chunks = results.flatMap(({ blocks, lastBlockWords }) =>
-    blocks.flatMap((block, i) => {
-      const words = i === blocks.length - 1 ? lastBlockWords : BLOCK_WORDS;
-      const first = (block * BLOCK_WORDS) / CHUNK_WORDS;
-      return Array.from({ length: Math.ceil(words / CHUNK_WORDS) }, (_, chunk) => first + chunk);
-    }),
-  );
+  const own = results.flatMap(({ blocks }) => blocks.filter((each) => each.own));
+  const chunks = own.flatMap(({ block, words }) => {
+    const first = (block * BLOCK_WORDS) / CHUNK_WORDS;
+    return Array.from({ length: Math.ceil(words / CHUNK_WORDS) }, (_, chunk) => first + chunk);
+  });
   return Uint32Array.from(chunks).sort();
 }
 
@@ -163,7 +163,10 @@ function copied(heap: Heap, values: Uint32Array): number {
   return pointer;
 }
 
-/** Joins words that often stand together, `new york` to `new_york`; each pass may join phrases of the one before. */
+/**
+ * Joins words that often stand together, `new york` to `new_york`; each pass may join phrases of the one before. The phrases
+ * of several workers are the same where each has kept all words.
+ */
 export async function findPhrases(
   heap: Heap,
   pool: Word2VecPool,

@@ -46,15 +46,28 @@ export interface ReadRequest {
   readonly type: "read";
   readonly files: readonly DataFile[];
   readonly units: readonly TextUnit[];
+  /**
+   * Words of other workers' pieces are kept too, and no block holds words of two pieces: then blocks are the same in all
+   * workers, and so are the phrases that are found in them.
+   */
+  readonly all: boolean;
   /** f64 for each thread: bytes of files read. */
   readonly progress: number;
+}
+
+/** A block of the token file. */
+export interface TextBlock {
+  readonly block: number;
+  /** That it holds, from its first on. */
+  readonly words: number;
+  /** Whether they belong to this worker's share. */
+  readonly own: boolean;
 }
 
 export interface ReadResult {
   /** Address of the thread's WordTable, which now belongs to the asker. */
   readonly table: number;
-  readonly blocks: readonly number[];
-  readonly lastBlockWords: number;
+  readonly blocks: readonly TextBlock[];
 }
 
 /** Replaces words by other numbers, in place; each block by the numbers of the thread that wrote it. */

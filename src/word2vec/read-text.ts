@@ -10,6 +10,7 @@ import {
   type ReadRequest,
   type ReadResult,
   STOP,
+  type TextBlock,
   type TextUnit,
   type WorkerData,
 } from "./protocol.ts";
@@ -29,9 +30,8 @@ export class TextReader {
   /** Where text is read to. */
   readonly #text: number;
   readonly #block: number;
-  readonly #blocks: number[] = [];
+  readonly #blocks: TextBlock[] = [];
   #words = 0;
-  #last = 0;
 
   constructor(heap: Heap, data: WorkerData, request: ReadRequest) {
     this.#heap = heap;
@@ -45,17 +45,22 @@ export class TextReader {
   }
 
   async run(): Promise<ReadResult> {
-    const { units } = this.#request;
+    const { units, all } = this.#request;
     for (;;) {
       const unit = units[Atomics.add(this.#control, NEXT, 1)];
       if (unit === undefined || Atomics.load(this.#control, STOP) !== 0) break;
       await this.#read(unit);
-      if (unit.own) this.#put(SENTENCE_END);
+      if (this.#keeps(unit)) this.#put(unit, SENTENCE_END);
+      if (all) this.#flush(unit);
     }
-    this.#flush();
+    this.#flush({ own: true });
     this.#heap.free(this.#text - MARGIN);
     this.#heap.free(this.#block);
-    return { table: this.#table.pointer, blocks: this.#blocks, lastBlockWords: this.#last };
+    return { table: this.#table.pointer, blocks: this.#blocks };
+  }
+
+  #keeps(unit: TextUnit): boolean {
+    return unit.own || this.#request.all;
   }
 
   async #read(unit: TextUnit): Promise<void> {
@@ -99,7 +104,7 @@ export class TextReader {
     for (;;) {
       const out = this.#block + 4 * this.#words;
       const reason = table.tokenise(stop, end, out, BLOCK_WORDS - this.#words);
-      if (unit.own) this.#words += table.written;
+      if (this.#keeps(unit)) this.#words += table.written;
       if (reason === NUL_FOUND) {
         const where = offset + table.at - at;
         throw new DataError(
@@ -107,23 +112,22 @@ export class TextReader {
           this.#request.files[unit.file]!.path,
         );
       }
-      if (this.#words === BLOCK_WORDS) this.#flush();
+      if (this.#words === BLOCK_WORDS) this.#flush(unit);
       if (reason !== OUTPUT_FULL) return table.at;
     }
   }
 
-  #put(word: number): void {
+  #put(unit: TextUnit, word: number): void {
     this.#heap.u32(this.#block + 4 * this.#words, 1)[0] = word;
-    if (++this.#words === BLOCK_WORDS) this.#flush();
+    if (++this.#words === BLOCK_WORDS) this.#flush(unit);
   }
 
-  #flush(): void {
+  #flush({ own }: Pick<TextUnit, "own">): void {
     if (this.#words === 0) return;
     const block = Atomics.add(this.#control, NEXT_BLOCK, 1);
     this.#heap.u32(this.#block, BLOCK_WORDS).fill(NO_WORD, this.#words);
     writeBlock(this.#heap, this.#data.file, block, this.#block);
-    this.#blocks.push(block);
-    this.#last = this.#words;
+    this.#blocks.push({ block, words: this.#words, own });
     this.#words = 0;
   }
 }

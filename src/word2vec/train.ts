@@ -140,8 +140,9 @@ async function read(
   const meter = new Meter(line, size, () => bytes.reduce((a, b) => a + b, 0));
   const timer = setInterval(() => meter.show(() => "reading, bytes"), REPORT_MS);
   try {
-    const corpus = await readCorpus(heap, pool, files, { shard, minCount, progress });
     const phrases = phraseSettings(settings);
+    const all = phrases !== undefined && shard.worldSize > 1;
+    const corpus = await readCorpus(heap, pool, files, { shard, minCount, all, progress });
     return phrases === undefined ? corpus : await findPhrases(heap, pool, corpus, phrases);
   } finally {
     clearInterval(timer);

@@ -1,5 +1,5 @@
 // Word vectors by several workers beside servers: as good as by one process, the same in all workers, and whole when one leaves.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Membership, WorkUnit } from "../../cluster/index.ts";
@@ -116,11 +116,16 @@ test("wrong use is refused by name", async () => {
   await expect(call({ mode: "async", everyWords: 5 })).rejects.toThrow('everyWords is for mode "geo"');
   await expect(call({ window: 5 })).rejects.toThrow('Unrecognized key: "window"');
   await job.close();
-  await using servers = await testServers(1);
-  const phrases = asWorkers(2, servers.addresses, { threads: 1, engine: "wasm" }, (each) =>
-    trainVectors(each, word2vec({ ...small, phrases: true }), text, quiet),
-  );
-  await expect(phrases).rejects.toThrow("phrases are found in one process");
+});
+
+test("workers find the same phrases", async () => {
+  const phrased = join(folder.path, "phrased.txt");
+  writeFileSync(phrased, readFileSync(text, "utf8").replace(/\bt0w0\b/g, "new york"));
+  const model = { ...small, epochs: 1, phrases: { threshold: 20 } };
+  const results = await train(2, 1, {}, (job, own) => trainVectors(job, word2vec(model), phrased, own));
+  const [first, second] = results.map(({ vectors }) => vectors);
+  expect(second!.words).toEqual(first!.words);
+  expect(first!.words.filter((word) => word.includes("_"))).toEqual(["new_york"]);
 });
 
 test("frequent words are exchanged more often, and added up less", () => {

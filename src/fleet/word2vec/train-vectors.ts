@@ -75,9 +75,6 @@ export async function trainVectors(
       `word2vec: ${workers.workers} workers need parameter servers to exchange by: flotilla launch --servers 1 …`,
     );
   }
-  if (model.settings.phrases !== false && servers.workers > 1) {
-    throw new Error("word2vec: phrases are found in one process; join them in the text first, or take one worker");
-  }
   if (servers.count("word2vec") > 0) throw new Error("word2vec: a job with servers trains vectors once");
   const remote = await RemotePartitions.connect({
     ...{ addresses: servers.addresses, deadlineMs: servers.deadlineMs, name: `worker ${servers.own.rank}` },
