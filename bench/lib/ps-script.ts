@@ -12,6 +12,8 @@ export interface PsScript {
   readonly threads: number;
   readonly strategy: fleet.StrategyOptions;
   readonly epochs: number;
+  /** Epochs before the clock starts: rows are made, and code is compiled. Default 0. */
+  readonly warmUp?: number;
   /** Where worker RANK writes its result: `PATH.RANK`. */
   readonly out: string;
 }
@@ -26,18 +28,25 @@ export interface PsMeasured {
 }
 
 const script = JSON.parse(process.argv[2]!) as PsScript;
-const { model, optimizer, threads, strategy, epochs, out } = script;
+const { model, optimizer, threads, strategy, epochs, warmUp = 0, out } = script;
 const job = await fleet.init({ threads });
 const trainer = job.trainer(models.deepFM(model), { optimizer, strategy });
 const rows = data.Dataset.from(script.train);
 // Threads, plans and connections are there before the clock starts.
 const session = await trainer.session(rows.layout);
+if (warmUp > 0) await trainer.fit(rows, { epochs: warmUp, progress: false });
 await job.servers?.meet("ready");
+const trafficBefore = session.served?.traffic;
 const before = process.cpuUsage();
-const { samples, seconds } = await trainer.fit(rows, { epochs, progress: false });
+const { samples, seconds } = await trainer.fit(rows, { epochs: warmUp + epochs, progress: false });
 const { user, system } = process.cpuUsage(before);
 const cpuSeconds = (user + system) / 1e6;
-const traffic = session.served?.traffic;
+const trafficAfter = session.served?.traffic;
+const traffic =
+  trafficAfter &&
+  Object.fromEntries(
+    Object.entries(trafficAfter).map(([name, n]) => [name, n - (trafficBefore as Record<string, number>)[name]!]),
+  );
 const metrics = script.test === undefined ? undefined : await trainer.evaluate(data.Dataset.from(script.test));
 const measured: PsMeasured = { samples, seconds, cpuSeconds, auc: metrics?.auc ?? Number.NaN, traffic };
 writeFileSync(`${out}.${job.rank}`, JSON.stringify(measured));

@@ -135,7 +135,7 @@ export class RpcClient {
 
   async #open(): Promise<void> {
     const { address, keys, name = `process ${process.pid}` } = this.#options;
-    const socket = await dial(address, keys);
+    const socket = await dial(address, { keys, reuse: true });
     if (this.#stop.signal.aborted) {
       socket.destroy();
       throw new ConnectionError(`the client of ${address} was closed`);

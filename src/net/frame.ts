@@ -5,7 +5,7 @@
 //   5 u8  kind               20 u32 settled            32 u32 zero
 //   6 u16 method                                       36 u32 CRC-32 of the header up to here
 //
-// So bodies start at multiples of 8 in the stream, and mostly in what is read from it: these need no copy. The header has a checksum of its own, so that no byte is awaited or allocated on the word of a damaged length.
+// The header has a checksum of its own, so that no byte is awaited or allocated on the word of a damaged length.
 import { crc32 } from "node:zlib";
 import { ConnectionError } from "./error.ts";
 
@@ -83,8 +83,6 @@ export interface DecoderOptions {
 
 const POOL_BYTES = 1 << 16;
 const POOLED_BYTES = 1 << 13;
-/** Smaller bodies are always copied: one that is kept would hold all that was read with it. */
-const VIEWED_BYTES = 1 << 8;
 const empty = new Uint8Array(0);
 
 /** Not cleared: bodies are written over all of what they take. */
@@ -111,8 +109,6 @@ export class FrameDecoder {
   #crc = 0;
   #bodyFilled = 0;
   #paddingLeft = 0;
-  /** The body lies in what was read and needs no copy. */
-  #viewed = false;
   /** Undefined between frames and while a body waits to be admitted. */
   #body: Uint8Array | undefined;
   #paused = false;
@@ -161,7 +157,10 @@ export class FrameDecoder {
     while (this.#rest.length > 0 && !this.#paused) this.push(this.#rest.shift()!, true);
   }
 
-  /** @throws ConnectionError for bytes that are no frames; the decoder is of no use afterwards */
+  /**
+   * @param chunk may be overwritten afterwards
+   * @throws ConnectionError for bytes that are no frames; the decoder is of no use afterwards
+   */
   push(chunk: Buffer, again = false): void {
     let at = 0;
     while (at < chunk.length) {
@@ -179,8 +178,7 @@ export class FrameDecoder {
           this.#paused = true;
           break;
         }
-        this.#body =
-          this.#options.place?.(this.#frame, this.#length) ?? this.#view(chunk, at) ?? this.#allocate(this.#length);
+        this.#body = this.#options.place?.(this.#frame, this.#length) ?? this.#allocate(this.#length);
       }
       at += this.#fill(chunk, at);
       if (this.#bodyFilled < this.#length) break;
@@ -190,7 +188,7 @@ export class FrameDecoder {
     if (at >= chunk.length) return;
     const rest = chunk.subarray(at);
     if (again) this.#rest.unshift(rest);
-    else this.#rest.push(rest);
+    else this.#rest.push(Buffer.from(rest));
   }
 
   #readHeader(): void {
@@ -222,14 +220,13 @@ export class FrameDecoder {
     this.#length = length;
     this.#bodyFilled = 0;
     this.#paddingLeft = paddingOf(length);
-    this.#viewed = false;
     this.#crc = 0;
   }
 
   #fill(chunk: Buffer, at: number): number {
     const taken = Math.min(this.#length - this.#bodyFilled, chunk.length - at);
     if (taken === 0) return 0;
-    if (!this.#viewed) chunk.copy(this.#body!, this.#bodyFilled, at, at + taken);
+    chunk.copy(this.#body!, this.#bodyFilled, at, at + taken);
     this.#crc = crc32(chunk.subarray(at, at + taken), this.#crc);
     this.#bodyFilled += taken;
     return taken;
@@ -254,14 +251,6 @@ export class FrameDecoder {
     this.#body = undefined;
     this.#options.onFrame(frame);
     frame.body = empty;
-  }
-
-  /** The body where it was read, if it is there whole and at a multiple of 8. */
-  #view({ buffer, byteOffset, length }: Buffer, at: number): Uint8Array | undefined {
-    const whole = this.#length >= VIEWED_BYTES && length - at >= this.#length;
-    if (!whole || ((byteOffset + at) & 7) !== 0) return undefined;
-    this.#viewed = true;
-    return new Uint8Array(buffer, byteOffset + at, this.#length);
   }
 
   #allocate(length: number): Uint8Array {

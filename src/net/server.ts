@@ -87,6 +87,7 @@ export class RpcServer {
     server.#listener = await listen({
       address,
       keys,
+      reuse: true,
       onSocket: (socket) => server.#accept(socket),
       onRefused: (error) => options.onError?.(error),
     });

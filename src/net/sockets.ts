@@ -5,6 +5,7 @@ import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 import { ConnectionError, isIdentityError } from "./error.ts";
+import { reusedMemory, withReusedMemory } from "./reused-reads.ts";
 import type { KeysOption } from "./types.ts";
 
 const tlsSettings = {
@@ -25,18 +26,28 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-export interface ListenSettings {
-  readonly address: string;
+export interface SocketSettings {
   readonly keys?: KeysOption | undefined;
+  /**
+   * "data" events may give memory that later ones overwrite, and nothing is read in another way. Fresh memory for each
+   * costs eight times as much as the reading.
+   */
+  readonly reuse?: boolean;
+}
+
+export interface ListenSettings extends SocketSettings {
+  readonly address: string;
   readonly onSocket: (socket: Socket) => void;
   /** A peer that could not prove who it is, or did not speak TLS. */
   readonly onRefused: (error: ConnectionError) => void;
 }
 
 /** @throws ConnectionError that names the address: not bindable, in use, or without keys */
-export async function listen({ address: text, keys, onSocket, onRefused }: ListenSettings): Promise<Listener> {
+export async function listen(settings: ListenSettings): Promise<Listener> {
+  const { address: text, keys, onSocket, onRefused, reuse = false } = settings;
   const address = parseAddress(text);
-  const server = address.protocol === "tls" ? await tlsServer(text, keys, onSocket, onRefused) : plainServer(onSocket);
+  const server =
+    address.protocol === "tls" ? await tlsServer(text, keys, onSocket, onRefused) : plainServer(onSocket, reuse);
   if (address.protocol === "unix") await removeStale(address.path);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) =>
@@ -59,21 +70,27 @@ export async function listen({ address: text, keys, onSocket, onRefused }: Liste
 }
 
 /** @throws ConnectionError that names the address; `temporary` when the service may only be not there yet */
-export async function dial(text: string, keys?: KeysOption): Promise<Socket> {
+export async function dial(text: string, { keys, reuse = false }: SocketSettings = {}): Promise<Socket> {
   const address = parseAddress(text);
-  if (address.protocol !== "tls") return await connected(text, net.connect(endpoint(address)), "connect");
+  const memory = reuse ? reusedMemory() : undefined;
+  const options = memory === undefined ? {} : { onread: memory.onread };
+  const made = <T extends Socket>(socket: T): T => memory?.serves(socket) ?? socket;
+  if (address.protocol !== "tls") {
+    return await connected(text, made(net.connect({ ...endpoint(address), ...options })), "connect");
+  }
   const { ca, identity } = await credentials(text, keys, "worker");
   const name = isIP(address.host) === 0 ? { servername: address.host } : {};
   const socket = tls.connect({
     ...tlsSettings,
     ...name,
+    ...options,
     ca,
     cert: identity,
     key: identity,
     host: address.host,
     port: address.port,
   });
-  return await connected(text, socket, "secureConnect");
+  return await connected(text, made(socket), "secureConnect");
 }
 
 /** The name in the peer's certificate, as "worker"; undefined without TLS. */
@@ -83,8 +100,9 @@ export function certificateName(socket: Socket): string | undefined {
   return Array.isArray(name) ? name[0] : name;
 }
 
-function plainServer(onSocket: (socket: Socket) => void): net.Server {
-  return net.createServer({ noDelay: true }, onSocket);
+function plainServer(onSocket: (socket: Socket) => void, reuse: boolean): net.Server {
+  if (!reuse) return net.createServer({ noDelay: true }, onSocket);
+  return net.createServer({ noDelay: true, pauseOnConnect: true }, (socket) => onSocket(withReusedMemory(socket)));
 }
 
 async function tlsServer(

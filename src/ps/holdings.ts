@@ -10,6 +10,8 @@ import { TablePart } from "./table-part.ts";
 
 /** Of the heap, for rows: the rest is for dense parameters, indexes and requests. */
 const MEMORY_SHARE = 0.6;
+/** From so much of the limit on it is written down when rows are used: that costs a cache miss a row. */
+const STAMP_FROM = 0.5;
 /** How far below the limit memory is brought at once. */
 const SPILL_TO = 0.9;
 
@@ -79,6 +81,7 @@ export class Holdings {
     if (!this.spills) return;
     const stores = this.tables.flatMap((table) => table.stores);
     const bytes = stores.reduce((sum, store) => sum + store.rowsBytes, 0);
+    for (const store of stores) store.stamps = bytes > STAMP_FROM * this.#maxBytes;
     if (bytes <= this.#maxBytes) return;
     const share = (SPILL_TO * this.#maxBytes) / bytes;
     try {

@@ -50,6 +50,8 @@ export class RowStore {
   /** Once rows are on disk: those that were asked for and there, and those of them that were in memory. */
   found = 0;
   hits = 0;
+  /** Whether it is written down when rows are used. Those that were not since memory became short are the coldest. */
+  stamps = false;
   readonly #heap: Heap;
   readonly #scratch: Scratch;
   readonly #batch: BatchKernel;
@@ -115,7 +117,7 @@ export class RowStore {
     const { table } = this;
     if (this.spilled === 0) {
       table.lookup(keys, n, rows, create);
-      if (this.#used >= 0) this.#stamp(rows, n);
+      this.#stamp(rows, n);
       return;
     }
     table.lookup(keys, n, rows, false);
@@ -218,6 +220,7 @@ export class RowStore {
   }
 
   #stamp(rows: number, n: number): void {
+    if (!this.stamps || this.#used < 0) return;
     // Also of the zero row, where it does no harm.
     this.#clock = (this.#clock + 1) >>> 0;
     this.#batch.setWord(rows, n, this.#used, this.#clock);

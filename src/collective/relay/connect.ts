@@ -82,7 +82,7 @@ export async function connectAll(options: ConnectOptions): Promise<Connected[]> 
 async function reach(peer: number, { rank, addresses, keys }: ConnectOptions, deadline: number): Promise<Socket> {
   for (;;) {
     try {
-      return await dial(addresses[peer]!, keys);
+      return await dial(addresses[peer]!, { keys });
     } catch (error) {
       if (performance.now() > deadline || (error instanceof ConnectionError && !error.temporary)) {
         throw new PeerError(peer, `rank ${rank} cannot reach rank ${peer}: ${(error as Error).message}`);

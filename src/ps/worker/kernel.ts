@@ -15,6 +15,7 @@ export interface WorkerKernel {
     zero: number,
     out: number,
   ): number;
+  clear(at: number, bytes: number): void;
   numbers(ids: number, n: number, map: number, mask: number, unique: number, count: number, out: number): number;
   idsOf(handles: number, n: number, first: number, step: number, ids: number, out: number): void;
   copyRows(from: number, fromStride: number, n: number, bytes: number, to: number, toStride: number): void;

@@ -164,7 +164,7 @@ export class Outgoing {
       [count, ids, values] = [all, slots[0]!.address + group.ids, slots[0]!.address + group.values];
     } else {
       const mask = mapMask(all);
-      this.#heap.u8(this.#map, MAP_ENTRY_BYTES * (mask + 1)).fill(0);
+      this.#kernel.clear(this.#map, MAP_ENTRY_BYTES * (mask + 1));
       for (const slot of slots) {
         const n = countOf(slot);
         const from = slot.address + group.ids;

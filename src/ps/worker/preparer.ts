@@ -71,7 +71,7 @@ export class Preparer {
       const { table, most } = place;
       const mask = mapMask(most);
       const { strideBytes } = this.#tables[table]!.layout;
-      this.#heap.u8(this.#map, MAP_ENTRY_BYTES * (mask + 1)).fill(0);
+      this.#kernel.clear(this.#map, MAP_ENTRY_BYTES * (mask + 1));
       let count = 0;
       for (const { table: of, ids, occurrences, handles } of layout.lookups) {
         if (of !== table) continue;

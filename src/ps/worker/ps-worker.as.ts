@@ -60,6 +60,11 @@ function find(map: usize, mask: u32, id: u64): usize {
   return entry;
 }
 
+/** Zeros: several times as fast as a fill by JavaScript in shared memory. */
+export function clear(at: usize, bytes: usize): void {
+  memory.fill(at, 0, bytes);
+}
+
 /** Ids of handles: out[i] = ids[(handles[i] − first) / step]. */
 export function idsOf(handles: usize, n: u32, first: u32, step: u32, ids: usize, out: usize): void {
   for (const end = handles + (<usize>n << 2); handles < end; handles += 4, out += 8) {
