@@ -41,9 +41,13 @@ export function rewrite(expr: Expr, visit: (node: Expr) => Expr): Expr {
   return visit(x === expr.x && y === expr.y ? expr : { op: expr.op, x, y });
 }
 
-/** Replaces each `input(i)` by `replacement(i)`. */
+/** Replaces each `input(i)` by `replacement(i)`; where that is the same, the expression stays itself. */
 export function mapInputs(expr: Expr, replacement: (index: number) => Expr): Expr {
-  return rewrite(expr, (node) => (node.op === "input" ? replacement(node.index) : node));
+  return rewrite(expr, (node) => {
+    if (node.op !== "input") return node;
+    const next = replacement(node.index);
+    return next.op === "input" && next.index === node.index ? node : next;
+  });
 }
 
 export function some(expr: Expr, test: (node: Expr) => boolean): boolean {
@@ -157,9 +161,15 @@ export function formatExpr(expr: Expr, name: (index: number) => string): string 
   }
 }
 
+/** Expressions in which nothing is left to simplify. */
+const simple = new WeakSet<Expr>();
+
 /** Constant folding and the identities of 0 and 1, bottom-up. */
 export function simplify(expr: Expr): Expr {
-  return rewrite(expr, simplifyNode);
+  if (simple.has(expr)) return expr;
+  const result = rewrite(expr, simplifyNode);
+  simple.add(result);
+  return result;
 }
 
 function simplifyNode(node: Expr): Expr {
