@@ -50,9 +50,12 @@ export function check(op: OpSignature, condition: boolean, reason: string): asse
 export function checkArity(op: OpSignature, inputs: number | readonly [number, number], outputs: number): void {
   const [least, most] = typeof inputs === "number" ? [inputs, inputs] : inputs;
   const count = op.inputs.length;
-  const expected = least === most ? `${least}` : `${least} to ${most}`;
-  check(op, count >= least && count <= most, `${op.kind} takes ${expected} inputs, got ${count}`);
-  check(op, op.outputs.length === outputs, `${op.kind} gives ${outputs} outputs, the plan has ${op.outputs.length}`);
+  if (count < least || count > most) {
+    const expected = least === most ? `${least}` : `${least} to ${most}`;
+    throw new InstructionError(op, `${op.kind} takes ${expected} inputs, got ${count}`);
+  }
+  const given = op.outputs.length;
+  if (given !== outputs) throw new InstructionError(op, `${op.kind} gives ${outputs} outputs, the plan has ${given}`);
 }
 
 export function checkType(
@@ -62,11 +65,8 @@ export function checkType(
   dtype: DType,
   shape: readonly number[],
 ): void {
-  check(
-    op,
-    tensor.dtype === dtype && sameShape(tensor.shape, shape),
-    `${what} must be ${formatType({ dtype, shape })}, got ${formatType(tensor)}`,
-  );
+  if (tensor.dtype === dtype && sameShape(tensor.shape, shape)) return;
+  throw new InstructionError(op, `${what} must be ${formatType({ dtype, shape })}, got ${formatType(tensor)}`);
 }
 
 /** An axis in 0..rank−1; negative ones count from the end. */

@@ -2,7 +2,7 @@
 // of attention's heads above all, need no copies.
 import { inverse } from "../engine/geometry.ts";
 import type { Op, OpOf, Program, ValueId } from "../program/ir.ts";
-import { compact, definitionsOf, reordering, usesOf } from "./edit.ts";
+import { definitionsOf, reordering, usesOf } from "./edit.ts";
 
 type Product = OpOf<"matmul"> | OpOf<"batch_matmul">;
 
@@ -40,7 +40,7 @@ export function absorbTransposes(program: Program): Program {
     }
     ops[at] = product;
   }
-  return compact({ ...program, ops: ops.filter((op) => op !== undefined) });
+  return { ...program, ops: ops.filter((op) => op !== undefined) };
 }
 
 /** The product with what a transpose reads as an operand in place of what it gives. */

@@ -2,7 +2,6 @@
 import type { Op, Program, ValueId } from "../program/ir.ts";
 import { writtenValues } from "../program/ops/catalogue.ts";
 import { accessOf, memoryOf } from "../program/schedule.ts";
-import { compact } from "./edit.ts";
 
 /** Values and tables that are written in place count as new after each write. */
 export function eliminateCommonSubexpressions(program: Program): Program {
@@ -37,7 +36,7 @@ export function eliminateCommonSubexpressions(program: Program): Program {
   }
   if (same.size === 0) return program;
   const outputs = Object.fromEntries(Object.entries(program.outputs).map(([name, id]) => [name, current(id)]));
-  return compact({ ...program, ops, outputs });
+  return { ...program, ops, outputs };
 }
 
 /** Whether two pieces of plain data are equal. */

@@ -3,7 +3,6 @@ import { type FloatType, type Op, type OpOf, type Program, sameShape, type Value
 import { typed } from "../program/ops/broadcast.ts";
 import { writtenValues } from "../program/ops/catalogue.ts";
 import { reducedExprs } from "../program/ops/map.ts";
-import { compact } from "./edit.ts";
 import { normalize, spanOf } from "./operands.ts";
 import { rowArithmetic, withRowArithmetic } from "./row-arithmetic.ts";
 
@@ -23,7 +22,7 @@ export function eliminateDeadCode(program: Program): Program {
     for (const id of left.inputs) needed.add(id);
     kept.push(left);
   }
-  return changed ? compact({ ...program, ops: kept.reverse() }) : program;
+  return changed ? { ...program, ops: kept.reverse() } : program;
 }
 
 function dropOutputs(program: Program, op: Op, needed: ReadonlySet<ValueId>): Op {

@@ -82,17 +82,17 @@ export function reordering(ops: readonly Op[]): Reordering {
   return (op, from, to) => op.inputs.every((id) => !writes.get(memory(id))?.some((at) => at > from && at < to));
 }
 
-/** Renumbers the values so that those without a definition are gone. */
+/** Renumbers the values so that those without a definition are gone; passes leave them behind. */
 export function compact(program: Program): Program {
-  const ids = new Map<ValueId, ValueId>();
+  const ids = new Int32Array(program.values.length);
   const used = new Uint8Array(program.values.length);
   for (const id of Object.values(program.inputs)) used[id] = 1;
   for (const { value } of Object.values(program.parameters)) used[value] = 1;
   for (const op of program.ops) for (const id of op.outputs) used[id] = 1;
   const values = program.values.filter(({ id }) => used[id] === 1);
   if (values.length === program.values.length) return program;
-  for (const [next, { id }] of values.entries()) ids.set(id, next);
-  const of = (id: ValueId): ValueId => ids.get(id)!;
+  for (const [next, { id }] of values.entries()) ids[id] = next;
+  const of = (id: ValueId): ValueId => ids[id]!;
   const named = (record: Readonly<Record<string, ValueId>>): Record<string, ValueId> =>
     Object.fromEntries(Object.entries(record).map(([name, id]) => [name, of(id)]));
   return {

@@ -3,7 +3,7 @@
 import type { Expr } from "../kernels/expr.ts";
 import { isConstant } from "../program/expr-tools.ts";
 import { type Activation, type Op, type OpOf, type Program, sameShape, type ValueId } from "../program/ir.ts";
-import { compact, definitionsOf, reordering, usesOf } from "./edit.ts";
+import { definitionsOf, reordering, usesOf } from "./edit.ts";
 
 /** What a map does to one operand, where a product can do it too. */
 interface Epilogue {
@@ -31,7 +31,7 @@ export function fuseMatmul(program: Program): Program {
       break;
     }
   }
-  return compact({ ...program, ops: ops.filter((op) => op !== undefined) });
+  return { ...program, ops: ops.filter((op) => op !== undefined) };
 }
 
 function fuse(program: Program, product: OpOf<"matmul">, map: OpOf<"map">, index: number): Op | undefined {

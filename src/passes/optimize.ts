@@ -5,6 +5,7 @@ import { hoistUpdates, sinkUpdates } from "../program/schedule.ts";
 import { absorbTransposes } from "./absorb-transposes.ts";
 import { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 import { eliminateDeadCode } from "./dead-code.ts";
+import { compact } from "./edit.ts";
 import { foldConstants } from "./fold-constants.ts";
 import { fuse } from "./fuse.ts";
 import { fuseMatmul } from "./fuse-matmul.ts";
@@ -45,11 +46,12 @@ export function optimize(program: Program, options: OptimizeOptions = {}): Progr
   if (again !== undefined) list.push(["recompute", (before) => recompute(before, again)]);
   list.push(["updates early", hoistUpdates]);
   if (level >= 2) console.error(`# traced: ${summarize(program)}\n${print(program)}`);
-  const optimized = list.reduce((before, [name, pass]) => {
+  const reduced = list.reduce((before, [name, pass]) => {
     const after = pass(before);
     if (level >= 2) console.error(`# ${name}: ${summarize(after)}\n${level >= 3 ? print(after) : ""}`);
     return after;
   }, program);
+  const optimized = compact(reduced);
   if (level >= 2) console.error(`# optimized\n${print(optimized)}`);
   return optimized;
 }

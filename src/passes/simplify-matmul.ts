@@ -2,7 +2,7 @@
 // that is read only in part, only that part is computed.
 import { input, mul } from "../kernels/expr.ts";
 import { type Op, type OpOf, type Program, type Shape, sameShape, type Value, type ValueId } from "../program/ir.ts";
-import { compact, usesOf } from "./edit.ts";
+import { usesOf } from "./edit.ts";
 
 export function simplifyMatmul(program: Program): Program {
   const values: Value[] = [...program.values];
@@ -21,7 +21,7 @@ export function simplifyMatmul(program: Program): Program {
     replaced.add(reader!);
     return part;
   });
-  return compact({ ...program, values, ops });
+  return { ...program, values, ops };
 }
 
 function isOuter(program: Program, op: OpOf<"matmul">): boolean {
