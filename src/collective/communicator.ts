@@ -13,7 +13,7 @@ export interface CommunicatorOptions {
   readonly heap: Heap;
   /** What `auto` decides by; the same on all ranks. Default: typical ones of the transport, all ranks near. */
   readonly links?: Links;
-  /** The most bytes of a message; default 256 KiB. */
+  /** The most bytes of a message; default 256 KiB, or a piece of the transport where that is more. */
   readonly segmentBytes?: number;
 }
 
@@ -33,9 +33,10 @@ export class Communicator {
   #failure: Error | undefined;
   #closed = false;
 
-  constructor({ transport, heap, links, segmentBytes = SEGMENT_BYTES }: CommunicatorOptions) {
-    if (!Number.isInteger(segmentBytes) || segmentBytes < 8 || segmentBytes % 8 !== 0) {
-      throw new RangeError(`segmentBytes must be a positive multiple of 8, got ${segmentBytes}`);
+  constructor({ transport, heap, links, segmentBytes }: CommunicatorOptions) {
+    const most = segmentBytes ?? Math.max(SEGMENT_BYTES, transport.pieceBytes);
+    if (!Number.isInteger(most) || most < 8 || most % 8 !== 0) {
+      throw new RangeError(`segmentBytes must be a positive multiple of 8, got ${most}`);
     }
     this.#transport = transport;
     this.rank = transport.rank;
@@ -43,7 +44,7 @@ export class Communicator {
     this.size = transport.size;
     this.#executor = new Executor(transport, heap);
     this.links = links ?? { ...(typicalLinks[transport.name] ?? typicalLinks.tcp!), groupSize: transport.size };
-    this.#segmentBytes = segmentBytes;
+    this.#segmentBytes = most;
   }
 
   /** Checks a call and decides how it is done, for `run`, which may repeat it. @throws RangeError for wrong options */

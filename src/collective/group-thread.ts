@@ -7,6 +7,7 @@ import { Communicator } from "./communicator.ts";
 import type { Links } from "./cost-model.ts";
 import type { PreparedCall } from "./executor.ts";
 import { openTransport, type TransportSpec } from "./open-transport.ts";
+import { goFirst } from "./priority.ts";
 import type { SharedBuffer } from "./transport.ts";
 
 export interface GroupTask {
@@ -39,6 +40,8 @@ const { memory, rank, size, transport: spec, queue: address, calls, stallMs, ...
 const heap = Heap.attach(memory);
 const queue = new CallQueue(heap, address);
 
+// In memory that ranks share there is no message that could lie: reducing takes turns with computing.
+if (spec.kind === "tcp" || spec.kind === "tls") goFirst();
 const communicator = open();
 if (communicator !== undefined) {
   try {

@@ -19,7 +19,7 @@ export interface GroupOptions {
   readonly heap: Heap;
   /** How long a rank may be silent; default 120 000. */
   readonly stallMs?: number;
-  /** The most bytes of a message; default 256 KiB. */
+  /** The most bytes of a message; default 512 KiB over tcp, else 256 KiB. */
   readonly segmentBytes?: number;
   /** What `auto` decides by, the same on all ranks; default: typical values of the transport. */
   readonly links?: Links;

@@ -3,6 +3,7 @@
 import { workerData } from "node:worker_threads";
 import { Heap } from "../../memory/index.ts";
 import type { KeysOption } from "../../net/index.ts";
+import { goFirst } from "../priority.ts";
 import { connectAll } from "./connect.ts";
 import { RelayPeer } from "./peer.ts";
 import { Phase, RelayStatus } from "./status.ts";
@@ -22,6 +23,7 @@ export interface RelayTask {
 const { memory, window, status: at, ...options } = workerData as RelayTask;
 const { rank, size } = options;
 const heap = Heap.attach(memory);
+goFirst();
 const status = new RelayStatus(heap, at);
 try {
   const connected = await connectAll(options);

@@ -16,27 +16,31 @@ export interface SocketOptions {
   readonly stallMs?: number;
 }
 
-const PIECE_BYTES = 2 ** 18;
+/** Between machines a wait costs more than a cache that a long piece overflows. */
+const PIECE_BYTES = { unix: 2 ** 18, tcp: 2 ** 19 } as const;
 /** Short messages are read together with what follows them, up to this much. */
 const READ_AHEAD = 4096;
-const STAGING_BYTES = PIECE_BYTES + 2 * READ_AHEAD;
 /** Sends that go out in one call. */
 const VECTORS = 16;
 const VECTOR_BYTES = 16;
 /** A call that sends more than this keeps the thread from reducing what has come. */
 const MOST_AT_ONCE = 2 ** 20;
+/** Who waits for more than this is woken when all of it has come, not by each packet. */
+const LOW_WATER_FROM = 2 ** 15;
+const SOCKET = { level: 1, receiveLowWater: 18 } as const;
 
 export class SocketTransport implements Transport {
   readonly name: string;
   readonly rank: number;
   readonly size: number;
-  readonly pieceBytes = PIECE_BYTES;
+  readonly pieceBytes: number;
   readonly #mesh: Mesh;
   readonly #heap: Heap;
   readonly #base: number;
   readonly #stallMs: number;
   readonly #queues: readonly SendQueue[];
   readonly #memory: number;
+  readonly #stagingBytes: number;
   readonly #vectors: Uint32Array;
   /** By peer: the staged bytes that nobody took yet, from and to. */
   readonly #from: Int32Array;
@@ -46,10 +50,14 @@ export class SocketTransport implements Transport {
   readonly #polled: Int32Array;
   /** Whether a peer's socket took less than it was offered. */
   readonly #full: Uint8Array;
+  /** By peer: with so many bytes its socket counts as ready. */
+  readonly #lowWater: Int32Array;
 
   constructor({ name, mesh, heap, stallMs = DEFAULT_STALL_MS }: SocketOptions) {
     const { rank, size } = mesh;
     this.name = name;
+    this.pieceBytes = PIECE_BYTES[name];
+    this.#stagingBytes = this.pieceBytes + 2 * READ_AHEAD;
     this.rank = rank;
     this.size = size;
     this.#mesh = mesh;
@@ -57,10 +65,11 @@ export class SocketTransport implements Transport {
     this.#base = heapBase(heap);
     this.#stallMs = stallMs;
     this.#queues = Array.from({ length: size }, () => new SendQueue());
-    this.#memory = heap.alloc(VECTORS * VECTOR_BYTES + size * STAGING_BYTES);
+    this.#memory = heap.alloc(VECTORS * VECTOR_BYTES + size * this.#stagingBytes);
     this.#vectors = heap.u32(this.#memory, VECTORS * (VECTOR_BYTES / 4));
     [this.#from, this.#to, this.#borrowed] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)];
     this.#full = new Uint8Array(size);
+    this.#lowWater = new Int32Array(size).fill(1);
     this.#polled = new Int32Array(4 * size);
     for (let peer = 0; peer < size; peer++) {
       this.#polled[2 * peer] = mesh.data[peer]!;
@@ -82,20 +91,20 @@ export class SocketTransport implements Transport {
       this.#heap.u8(address, staged).set(this.#heap.u8(this.#staging(peer) + this.#from[peer]!, staged));
       this.#from[peer] = this.#from[peer]! + staged;
     }
-    for (let done = staged; done < bytes; ) done += this.#read(peer, address + done, bytes - done);
+    for (let done = staged; done < bytes; ) done += this.#read(peer, address + done, bytes - done, bytes - done);
   }
 
   borrow(peer: number, bytes: number): number {
     const staging = this.#staging(peer);
     const staged = this.#to[peer]! - this.#from[peer]!;
     if (staged < bytes && this.#from[peer]! > 0) {
-      this.#heap.u8(staging, STAGING_BYTES).copyWithin(0, this.#from[peer]!, this.#to[peer]!);
+      this.#heap.u8(staging, this.#stagingBytes).copyWithin(0, this.#from[peer]!, this.#to[peer]!);
       this.#from[peer] = 0;
       this.#to[peer] = staged;
     }
     const most = bytes < READ_AHEAD ? bytes + READ_AHEAD : bytes;
-    while (this.#to[peer]! - this.#from[peer]! < bytes) {
-      this.#to[peer] = this.#to[peer]! + this.#read(peer, staging + this.#to[peer]!, most - this.#to[peer]!);
+    for (let here = this.#to[peer]!; here < bytes; here = this.#to[peer]!) {
+      this.#to[peer] = here + this.#read(peer, staging + here, most - here, bytes - here);
     }
     this.#borrowed[peer] = bytes;
     return staging + this.#from[peer]!;
@@ -132,11 +141,11 @@ export class SocketTransport implements Transport {
   }
 
   #staging(peer: number): number {
-    return this.#memory + VECTORS * VECTOR_BYTES + peer * STAGING_BYTES;
+    return this.#memory + VECTORS * VECTOR_BYTES + peer * this.#stagingBytes;
   }
 
-  /** Reads at least one byte and at most `most`. Sends go on while it waits. */
-  #read(peer: number, address: number, most: number): number {
+  /** Reads at least one byte and at most `most`, of which `needed` will surely come. Sends go on while it waits. */
+  #read(peer: number, address: number, most: number, needed: number): number {
     const c = libc();
     let deadline = 0;
     for (;;) {
@@ -146,8 +155,16 @@ export class SocketTransport implements Transport {
       const errno = got < 0 ? c.errno() : Errno.connectionReset;
       if (errno !== Errno.again && errno !== Errno.intr) this.#mesh.lost(peer);
       if (deadline === 0 || moved) deadline = performance.now() + this.#stallMs;
+      this.#setLowWater(peer, needed >= LOW_WATER_FROM ? needed : 1);
       this.#wait(peer, Poll.in, deadline);
     }
+  }
+
+  /** The system heeds it for tcp alone, and less where its buffers are short. */
+  #setLowWater(peer: number, bytes: number): void {
+    if (this.#lowWater[peer] === bytes) return;
+    this.#lowWater[peer] = bytes;
+    libc().setOption(this.#mesh.data[peer]!, SOCKET.level, SOCKET.receiveLowWater, bytes);
   }
 
   /** Until the peer's socket is ready, a blocked send can go on, or a rank says something. */
