@@ -19,7 +19,7 @@ export interface Bucket {
 }
 
 export interface BucketOptions {
-  /** A bucket is full with so many bytes; default 32 MB, as PaddlePaddle's. */
+  /** The most bytes of a bucket of several gradients; default 32 MB, as PaddlePaddle's. */
   readonly fuseBytes?: number | undefined;
   /** The most bytes of the last bucket, whose sum nothing hides; default 1 MB. */
   readonly lastBucketBytes?: number | undefined;
@@ -28,6 +28,8 @@ export interface BucketOptions {
 }
 
 const FUSE_BYTES = 32 * 2 ** 20;
+/** A bucket is never full with less. */
+const LEAST_BYTES = 2 ** 20;
 const LAST_BUCKET_BYTES = 2 ** 20;
 /** So much of a bucket's name tells what is in it. */
 const NAME_LENGTH = 60;
@@ -35,7 +37,11 @@ const NAME_LENGTH = 60;
 /** Name of the output by which a step leaves a bucket. */
 export const bucketOutput = (bucket: Pick<Bucket, "name">): string => `bucket:${bucket.name}`;
 
-/** @param gradients in the order in which they are ready */
+/**
+ * A bucket is full with as much as all before it together, or as all behind it: the wire gets work soon, and little is left to
+ * send when the backward pass is over.
+ * @param gradients in the order in which they are ready
+ */
 export function planBuckets(
   gradients: readonly { readonly parameter: string; readonly shape: Shape }[],
   { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES, compressed = false }: BucketOptions = {},
@@ -47,15 +53,19 @@ export function planBuckets(
     if (bytes > lastBucketBytes) break;
   }
   const groups: (typeof gradients)[number][][] = [];
-  let filled = Number.POSITIVE_INFINITY;
+  let behind = gradients.reduce((sum, { shape }) => sum + bytesOf(shape), 0);
+  let [before, filled] = [0, 0];
   for (const [i, gradient] of gradients.entries()) {
     const bytes = bytesOf(gradient.shape);
-    if (filled + bytes > fuseBytes || i === last) {
-      groups.push([]);
+    const full = filled >= Math.max(LEAST_BYTES, Math.min(before, behind)) || filled + bytes > fuseBytes;
+    if (full || i === 0 || i === last) {
+      before += filled;
       filled = 0;
+      groups.push([]);
     }
     groups.at(-1)!.push(gradient);
     filled += bytes;
+    behind -= bytes;
   }
   return groups.map((group, index) => {
     let length = 0;
