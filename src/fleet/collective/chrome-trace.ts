@@ -17,8 +17,21 @@ export interface RankTrace {
   readonly calls: readonly { readonly name: string; readonly stream: number }[];
 }
 
-const TRAINER = 0;
-const streamRow = (stream: number): number => stream + 1;
+/** Viewers take process 0 and thread 0 for the system's own, so that both count from 1. */
+const processOf = (rank: number): number => rank + 1;
+const TRAINER = 1;
+const streamRow = (stream: number): number => TRAINER + 1 + stream;
+
+interface Span {
+  readonly ph: "X";
+  readonly name: string;
+  readonly cat: string;
+  readonly pid: number;
+  readonly tid: number;
+  /** Whole microseconds: rounded alike, what lies within another span stays within it, as viewers need it. */
+  readonly ts: number;
+  readonly dur: number;
+}
 
 /** The text of a trace file. Times count from the first event of all. */
 export function chromeTrace(ranks: readonly RankTrace[]): string {
@@ -26,25 +39,28 @@ export function chromeTrace(ranks: readonly RankTrace[]): string {
     (least, { events }) => events.reduce((time, { start }) => Math.min(time, start), least),
     Number.POSITIVE_INFINITY,
   );
-  const list = ranks.flatMap((rank) => [...rowsOf(rank), ...rank.events.map((event) => spanOf(rank, event, first))]);
-  return JSON.stringify({ traceEvents: list, displayTimeUnit: "ms" });
+  const spans = ranks.flatMap((rank) => rank.events.map((event) => spanOf(rank, event, first)));
+  // What encloses others comes before them.
+  spans.sort((a, b) => a.ts - b.ts || b.dur - a.dur);
+  return JSON.stringify({ traceEvents: [...ranks.flatMap(rowsOf), ...spans], displayTimeUnit: "ms" });
 }
 
 function rowsOf({ rank, calls }: RankTrace): object[] {
-  const named = (kind: string, name: string, tid = 0): object => ({
-    ...{ ph: "M", name: kind, pid: rank, tid, args: { name } },
+  const row = (name: string, tid: number, args: object): object => ({
+    ...{ ph: "M", name, pid: processOf(rank), tid, args },
   });
   const streams = [...new Set(calls.map(({ stream }) => stream))];
   return [
-    named("process_name", `rank ${rank}`),
-    named("thread_name", "trainer", TRAINER),
-    ...streams.map((stream) => named("thread_name", `communication ${stream}`, streamRow(stream))),
+    row("process_name", TRAINER, { name: `rank ${rank}` }),
+    row("process_sort_index", TRAINER, { sort_index: rank }),
+    row("thread_name", TRAINER, { name: "trainer" }),
+    ...streams.map((stream) => row("thread_name", streamRow(stream), { name: `communication ${stream}` })),
   ];
 }
 
-function spanOf({ rank, groups, calls }: RankTrace, { kind, index, start, end }: TimelineEvent, first: number): object {
+function spanOf({ rank, groups, calls }: RankTrace, { kind, index, start, end }: TimelineEvent, first: number): Span {
   const call = calls[index];
-  const [name, category, tid] =
+  const [name, cat, tid] =
     kind === Kind.compute
       ? [groups[index] ?? "step", "compute", TRAINER]
       : kind === Kind.update
@@ -52,7 +68,8 @@ function spanOf({ rank, groups, calls }: RankTrace, { kind, index, start, end }:
         : kind === Kind.wait
           ? [`wait for ${call?.name}`, "wait", TRAINER]
           : [call?.name ?? "", "wire", streamRow(call?.stream ?? 0)];
-  return { ph: "X", name, cat: category, pid: rank, tid, ts: 1000 * (start - first), dur: 1000 * (end - start) };
+  const [ts, until] = [start, end].map((time) => Math.round(1000 * (time - first))) as [number, number];
+  return { ph: "X", name, cat, pid: processOf(rank), tid, ts, dur: until - ts };
 }
 
 /** Brings the traces of all ranks to rank 0; undefined on the others. */

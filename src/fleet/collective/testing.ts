@@ -58,6 +58,16 @@ export const perceptron: Model = {
   },
 };
 
+/** The same with batch norm. */
+export const normalised: Model = {
+  name: "normalised",
+  config: {},
+  forward: (batch, ctx) => {
+    const options = { hidden: [24, 16], activation: "tanh", norm: "batch" } as const;
+    return linear(ctx, "output", mlp(ctx, "deep", batch.dense!, batch.weight!, options), 1);
+  },
+};
+
 /** The batches that worker `rank` of several takes, where all their threads take turns. */
 export function shareOf(
   file: ClickFile,
