@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeAll } from "../../data/testing.ts";
 import { type FloatType, roundTo } from "../../kernels/half.ts";
 import { Heap } from "../../memory/index.ts";
+import type { Model } from "../../models/index.ts";
 import { adam, momentum, type Optimizer, sgd, updateRule } from "../../optim/index.ts";
 import { deferUpdates, differentiate, interpret } from "../../program/index.ts";
 import type { StrategyOptions } from "../strategy.ts";
@@ -16,7 +17,7 @@ import {
   temporaryFolder,
   tracedFor,
 } from "../testing.ts";
-import { perceptron, shareOf, TestRanks } from "./testing.ts";
+import { normalised, perceptron, shareOf, TestRanks } from "./testing.ts";
 
 const folder = temporaryFolder();
 const RATE = 0.2;
@@ -126,9 +127,9 @@ describe(`${RANKS} ranks`, () => {
   });
   afterAll(() => ranks[Symbol.asyncDispose]());
 
-  async function trained(strategy: StrategyOptions, optimizer: Optimizer) {
+  async function trained(strategy: StrategyOptions, optimizer: Optimizer, model: Model = perceptron) {
     const results = await ranks.all(async (job) => {
-      const trainer = job.trainer(perceptron, { strategy: { mode: "collective", ...strategy }, optimizer });
+      const trainer = job.trainer(model, { strategy: { mode: "collective", ...strategy }, optimizer });
       const data = shares[job.rank]!;
       const { communication } = await trainer.fit(data, { epochs: EPOCHS, split: false, ...quiet });
       const { parameters } = await trainer.session(data.layout);
@@ -181,6 +182,15 @@ describe(`${RANKS} ranks`, () => {
     const { weights } = await trained({ dgc: nothing }, heavy);
     const expected = await trained({}, sgd({ lr: RATE, weightDecay: 0.01 }));
     expect(difference(weights, expected.weights).error).toBeLessThan(1e-5);
+  });
+
+  test("take the statistics of all rows with syncBatchNorm, within the steps of compression", async () => {
+    const nothing = { sparsity: [0], rampupSteps: 1, minElements: 1 };
+    const { weights } = await trained({ dgc: nothing, syncBatchNorm: true }, heavy, normalised);
+    const expected = await trained({ syncBatchNorm: true }, sgd({ lr: RATE, weightDecay: 0.01 }), normalised);
+    expect(difference(weights, expected.weights).error).toBeLessThan(1e-4);
+    const apart = await trained({ dgc: nothing }, heavy, normalised);
+    expect(difference(weights, apart.weights).error).toBeGreaterThan(0.01);
   });
 
   test("send as much less as the sparsity says", async () => {
