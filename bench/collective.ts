@@ -52,15 +52,16 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   processes: (quick) => betweenProcesses(...sizes(quick)),
   threads: (quick) => betweenThreads(...sizes(quick)),
   networks: overSlowNetworks,
+  // A backward pass that lasts about as long as the gradients are on the wire.
   "resnet50-1000": (quick) =>
-    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 16, steps: quick ? 1 : 3 }),
+    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 40, steps: quick ? 1 : 3 }),
   "resnet50-100": (quick) => slowTraining({ model: "resnet50", mbit: 100, batch: quick ? 1 : 4, steps: 1 }),
   "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 4 }),
   "bert-100": (quick) => slowTraining({ model: "bert", mbit: 100, batch: quick ? 1 : 4, steps: 1 }),
   "cores-resnet50": (quick) =>
-    twoRanks({ model: "resnet50full", batch: quick ? 1 : 8, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 2),
+    twoRanks({ model: "resnet50full", batch: quick ? 1 : 8, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 3),
   "cores-bert": (quick) =>
-    twoRanks({ model: "bertbase", batch: quick ? 1 : 8, steps: quick ? 1 : 5 }, 1.85, quick ? 1 : 2),
+    twoRanks({ model: "bertbase", batch: quick ? 1 : 8, steps: quick ? 1 : 4 }, 1.85, quick ? 1 : 3),
 };
 
 /** What `--only` picks from. */
