@@ -4,8 +4,15 @@ import { wireBytes } from "./messages.ts";
 import { type Changes, encodeChangesReply } from "./row-messages.ts";
 import type { PartitionState } from "./state.ts";
 
-/** @throws RpcError `refused` outside of mode `geo`, `malformed` for fields that there are not */
-export function changesReply(state: PartitionState, request: Changes): Uint8Array[] {
+/**
+ * @param memory gives memory for the reply
+ * @throws RpcError `refused` outside of mode `geo`, `malformed` for fields that there are not
+ */
+export function changesReply(
+  state: PartitionState,
+  request: Changes,
+  memory: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
+): Uint8Array[] {
   const { mode } = state.expectModel(request.definition);
   if (mode !== "geo") throw new RpcError("refused", `changes are kept in mode "geo", this is mode "${mode}"`);
   const { fields, wire, position, worker, maxRows } = request;
@@ -24,12 +31,10 @@ export function changesReply(state: PartitionState, request: Changes): Uint8Arra
       values = scratch.take(2 * n * width);
       state.converter.fromF32(wire, out, n * width, values);
     }
-    return encodeChangesReply({
-      ...rest,
-      width,
-      keys: heap.u64(keys, n).slice(),
-      values: heap.u8(values, n * width * wireBytes[wire]).slice(),
-    });
+    const bytes = n * width * wireBytes[wire];
+    const sent = memory(bytes);
+    sent.set(heap.u8(values, bytes));
+    return encodeChangesReply({ ...rest, width, keys: heap.u64(keys, n).slice(), values: sent });
   } finally {
     scratch.reset();
   }

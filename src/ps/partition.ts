@@ -76,7 +76,7 @@ export class Partition {
       case "pull":
         return this.#pull(body, caller);
       case "changes":
-        return this.#counted(changesReply(this.state, decodeChanges(body)));
+        return this.#counted(changesReply(this.state, decodeChanges(body), this.#pullOptions(caller).memory));
       case "dense":
         return denseReply(this.state, decodeRequest("dense", body));
       case "scanRows":

@@ -46,8 +46,10 @@ interface ExchangeKernel {
   ): number;
 }
 
-/** Rows of a message. */
+/** Rows that are taken at a time. */
 const BLOCK_ROWS = 16_384;
+/** Rows that a server is asked for at a time: its part of a block, and no less than it looks at anyway. */
+const LEAST_ROWS = 1024;
 const MARGIN = 4096;
 /** No server's: it then gives all rows. */
 const ALL_ROWS: ChangesPosition = { epoch: 1n << 63n, since: 0n, scan: 0n };
@@ -64,6 +66,8 @@ interface Matrix {
   readonly known: number;
   /** By partition. */
   readonly positions: ChangesPosition[];
+  /** By partition: where its replies lie. Fresh memory for each costs more than all the rest of receiving it. */
+  readonly replies: Uint8Array[];
 }
 
 export interface ExchangeTraffic {
@@ -129,6 +133,8 @@ export class EmbeddingExchange {
   readonly traffic: ExchangeTraffic = { sentRows: 0, sentBytes: 0, receivedRows: 0, receivedBytes: 0 };
   readonly #embeddings: SharedEmbeddings;
   readonly #clients: readonly PartitionClient[];
+  /** Of a request. */
+  readonly #maxRows: number;
   readonly #model: ServedModel;
   readonly #worker: number;
   readonly #turns: boolean;
@@ -148,6 +154,7 @@ export class EmbeddingExchange {
     const { heap, rows, dim, stride, matrices } = embeddings;
     this.#embeddings = embeddings;
     this.#clients = clients;
+    this.#maxRows = Math.max(LEAST_ROWS, Math.ceil(BLOCK_ROWS / clients.length));
     this.#model = model;
     this.#worker = worker;
     this.#turns = turns;
@@ -164,7 +171,9 @@ export class EmbeddingExchange {
       // Output rows begin as zeros.
       const origin = name === "input" ? this.#take(4 * size) : 0;
       if (origin > 0) heap.f32(origin, size).set(matrices[name]);
-      return { name, table, local, origin, known, positions: clients.map(() => ALL_ROWS) };
+      const { wire } = model.tables[table]!;
+      const replies = clients.map(() => new Uint8Array(56 + this.#maxRows * (8 + wireBytes[wire] * dim)));
+      return { name, table, local, origin, known, positions: clients.map(() => ALL_ROWS), replies };
     });
     const most = BLOCK_ROWS;
     this.#scratch = {
@@ -245,13 +254,12 @@ export class EmbeddingExchange {
       fields: [0],
       wire,
     };
-    const into = new Uint8Array(40 + BLOCK_ROWS * (8 + wireBytes[wire] * dim) + 16);
     for (let more = true; more; ) {
       const position = matrix.positions[partition]!;
       const body = await this.#clients[partition]!.call(
         "changes",
-        encodeChanges({ ...common, maxRows: BLOCK_ROWS, position }),
-        into,
+        encodeChanges({ ...common, maxRows: this.#maxRows, position }),
+        matrix.replies[partition]!,
       );
       const reply = decodeChangesReply(body);
       const n = reply.keys.length;

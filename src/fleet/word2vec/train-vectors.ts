@@ -120,7 +120,9 @@ class VectorTraining {
     }
     // A worker that came late has nothing left to do but to take what the others have learnt.
     result ??= await this.#train(undefined, files, options, traffic);
+    const trained = performance.now();
     await this.#exchange!.receive(["input"]);
+    seconds += (performance.now() - trained) / 1000;
     this.#count(traffic);
     return { ...result, words, seconds, wordsPerSecond: words / Math.max(1e-9, seconds), traffic };
   }
@@ -162,7 +164,8 @@ class VectorTraining {
         // What is left of the changes when the threads have ended goes out whole.
         await exchange.send(last ? "all" : "touched");
         await share?.progress(String(done));
-        if (workers > 1) await exchange.receive();
+        // What others still learn is taken over once, when all have ended.
+        if (workers > 1 && !last) await exchange.receive();
       },
     };
     const shard = { rank: share?.index ?? 0, worldSize: workers };
