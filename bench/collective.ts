@@ -5,6 +5,7 @@ import { createThreadGroup, type Links } from "../src/collective/index.ts";
 import { type Measured, measureCollectives, type TimedCall } from "../src/collective/measure/index.ts";
 import { Heap } from "../src/memory/index.ts";
 import { mpiAllReduce } from "./lib/collective-mpi.ts";
+import type { TrainingModel } from "./lib/collective-recipes.ts";
 import { slowTraining, twoRanks } from "./lib/collective-training.ts";
 import type { CopyTask } from "./lib/copy-thread.ts";
 import {
@@ -48,6 +49,9 @@ interface Part {
 /** Of all-reduce: elements and repetitions. */
 const sizes = (quick: boolean): [count: number, times: number] => (quick ? [MIB, 3] : [16 * MIB, 9]);
 
+/** Steps that are all wire: one of each technique, of few rows. */
+const tiny = (model: TrainingModel, quick: boolean) => ({ model, mbit: 100, batch: quick ? 1 : 4, steps: 1 });
+
 const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   processes: (quick) => betweenProcesses(...sizes(quick)),
   threads: (quick) => betweenThreads(...sizes(quick)),
@@ -55,9 +59,11 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   // A backward pass that lasts about as long as the gradients are on the wire.
   "resnet50-1000": (quick) =>
     slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 40, steps: quick ? 1 : 3 }),
-  "resnet50-100": (quick) => slowTraining({ model: "resnet50", mbit: 100, batch: quick ? 1 : 4, steps: 1 }),
+  "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
+  "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),
   "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 4 }),
-  "bert-100": (quick) => slowTraining({ model: "bert", mbit: 100, batch: quick ? 1 : 4, steps: 1 }),
+  "bert-100": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "always" }),
+  "bert-100-local": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "sometimes" }),
   "cores-resnet50": (quick) =>
     twoRanks({ model: "resnet50full", batch: quick ? 1 : 8, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 3),
   "cores-bert": (quick) =>

@@ -93,10 +93,12 @@ export interface SlowTraining {
   readonly batch: number;
   /** Steps that are measured, of techniques that exchange in each. */
   readonly steps: number;
+  /** Techniques that exchange in each step, those that do not, or all (default): on a slow network each takes a minute. */
+  readonly exchanging?: "always" | "sometimes";
 }
 
 /** Steps of a model on four hosts, with each technique. */
-export async function slowTraining({ model, mbit, batch, steps }: SlowTraining): Promise<TrainingPart> {
+export async function slowTraining({ model, mbit, batch, steps, exchanging }: SlowTraining): Promise<TrainingPart> {
   const problem = slowNetworkProblem();
   if (problem !== undefined) {
     say(`slow networks are left out: ${problem}`);
@@ -106,7 +108,10 @@ export async function slowTraining({ model, mbit, batch, steps }: SlowTraining):
   say(metric);
   const rows: BenchRow[] = [];
   const measured = new Map<string, CollectiveMeasured>();
-  for (const { name, strategy, every = 1 } of techniques) {
+  const chosen = techniques.filter(
+    ({ every }) => exchanging === undefined || (exchanging === "always") === (every === undefined),
+  );
+  for (const { name, strategy, every = 1 } of chosen) {
     const count = every === 1 ? steps : every;
     const options = {
       model,
@@ -129,6 +134,7 @@ export async function slowTraining({ model, mbit, batch, steps }: SlowTraining):
       `  ${name}: ${Math.round(1000 * result.secondsAStep)} ms, ${(result.bytesAStep / 1e6).toFixed(2)} MB, ${Math.round(100 * result.hidden)} % hidden`,
     );
   }
+  if (exchanging === "sometimes") return { rows, goals: [] };
   const of = (name: string): CollectiveMeasured => measured.get(name)!;
   const times = (slow: string, fast: string): number => of(slow).secondsAStep / of(fast).secondsAStep;
   const fewer = (name: string): number => of(name).denseBytesAStep / of(name).bytesAStep;
@@ -151,7 +157,7 @@ export async function slowTraining({ model, mbit, batch, steps }: SlowTraining):
  * Medians of rounds in turns, so that all of them meet the same noise.
  */
 export async function twoRanks(
-  { model, batch, steps }: Omit<SlowTraining, "mbit">,
+  { model, batch, steps }: Pick<SlowTraining, "model" | "batch" | "steps">,
   goal: number,
   rounds: number,
 ): Promise<TrainingPart> {
