@@ -65,7 +65,8 @@ export class Communicator {
     const preparer = new Preparer({ heap: this.#heap, model, layout: request.layout, zeroRows, wire });
     const made: Outgoing[] = [];
     const outgoing = (): Outgoing => {
-      const batches = Math.max(send.maxMergeGrads, this.#data.threads);
+      // In mode `geo` all batches between two exchanges have one slot, of their size.
+      const batches = this.#data.geo === undefined ? Math.max(send.maxMergeGrads, this.#data.threads) : 1;
       const common = { heap: this.#heap, layout: gradients, wire, batches };
       const next = new Outgoing({ ...common, partitions: model.partitions, pieces: placeDense(model) });
       made.push(next);
