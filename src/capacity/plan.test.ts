@@ -75,7 +75,8 @@ test("traffic, throughput and bottleneck follow from the formulas", () => {
     found.limits.find((each) => resource.test(each.resource))!.samplesPerSecond;
   const wire = (found.traffic.pulled + found.traffic.pushed) / 1e9;
   expect(limit(/cores of the workers/)).toBeCloseTo(20 / ((6 * products) / 3e10 + wire), 3);
-  expect(limit(/cores of the servers/)).toBeCloseTo(40 / (50 * 145e-9 + 25 * 290e-9 + wire), 3);
+  const rows = 50 * 145e-9 + 25 * 290e-9;
+  expect(limit(/cores of the servers/)).toBeCloseTo(40 / (rows + (dense / 4) * 10e-9 + wire), 3);
   expect(limit(/network of the workers/)).toBeCloseTo((2 * 0.9e9) / found.traffic.pulled, 3);
   expect(found.limits[0]!.resource).toBe("network of the workers");
   expect([found.workers.processesEach, found.workers.threadsEach]).toEqual([2, 5]);

@@ -143,7 +143,8 @@ function costsOf(options: PlanOptions): Costs {
   const products = hidden.reduce((sum, units, i) => sum + layers[i]! * units, 0) + hidden.at(-1)!;
   const denseParameters = products + hidden.reduce((sum, units) => sum + units, 0) + dense + 2;
   // Once pulled and once pushed for a few merged batches.
-  const denseBytes = (wireBytes * denseParameters) / (batch * mergedBatches);
+  const denseNumbers = denseParameters / (batch * mergedBatches);
+  const denseBytes = wireBytes * denseNumbers;
   const pulled = pulledRows * wireBytes * width + denseBytes;
   const statistics = spec.fields.some(({ name }) => name === "_statistics") ? 8 : 0;
   const pushed = 8 * pulledRows + pushedRows * (8 + statistics + wireBytes * width) + denseBytes;
@@ -152,7 +153,7 @@ function costsOf(options: PlanOptions): Costs {
   const wire = (pulled + pushed) / network.tls;
   return {
     ...{ pulled, pushed, denseParameters, communicator: wire },
-    server: pulledRows * seconds(pull) + pushedRows * seconds(push) + wire,
+    server: pulledRows * seconds(pull) + pushedRows * seconds(push) + (denseNumbers * push.numberNs) / 1e9 + wire,
     // Forward, and twice as much backward.
     trainer: (3 * 2 * products) / flops,
   };
