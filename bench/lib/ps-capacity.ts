@@ -20,8 +20,8 @@ const { fields, numbers, dim, hidden, learningRate } = recipe;
 const optimizer = optim.adagrad({ lr: learningRate });
 const model = { categorical: fields, dense: numbers, dim, hidden: [...hidden] };
 
-/** A plan is of use if it is right to a third. */
-const TOLERANCE = 1.34;
+/** A plan is of use if it is right to a quarter. */
+const TOLERANCE = 1.25;
 const ROUNDS = 2;
 
 interface Costs {
