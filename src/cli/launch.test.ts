@@ -157,7 +157,10 @@ describe("a job", options, () => {
     const { code, stdout, stderr } = await child.outcome;
     expect(stderr).toMatch(/^flotilla: server 1 \(pid \d+ on \S+\) was killed by SIGKILL at .*; it is started again$/m);
     const trained = [...stdout.matchAll(/trained (\d+) auc ([\d.]+)/g)];
-    expect(trained.reduce((sum, [, samples]) => sum + Number(samples), 0)).toBe(5 * 4000);
+    expect(
+      trained.reduce((sum, [, samples]) => sum + Number(samples), 0),
+      stderr,
+    ).toBe(5 * 4000);
     for (const [, , auc] of trained) expect(Number(auc)).toBeGreaterThan(0.6);
     expect(code).toBe(0);
   });
