@@ -67,7 +67,7 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   "cores-resnet50": (quick) =>
     twoRanks({ model: "resnet50full", batch: quick ? 1 : 8, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 3),
   "cores-bert": (quick) =>
-    twoRanks({ model: "bertbase", batch: quick ? 1 : 8, steps: quick ? 1 : 4 }, 1.85, quick ? 1 : 2),
+    twoRanks({ model: "bertbase", batch: quick ? 1 : 16, steps: quick ? 1 : 3 }, 1.85, quick ? 1 : 2),
 };
 
 /** What `--only` picks from. */
