@@ -9,8 +9,8 @@ const place = new LaunchPlace();
 afterAll(() => place.dispose());
 
 test("fifty kills", async () => {
-  await writeClicks(place, 20_000);
-  const run = await trainUnderKills({ place, name: "fifty", kills: KILLS, passes: 3, seed: 5 });
+  await writeClicks(place, 80_000);
+  const run = await trainUnderKills({ place, name: "fifty", kills: KILLS, passes: 2, seed: 5 });
   expect([run.code, run.kills.servers + run.kills.workers], run.stderr).toEqual([0, KILLS]);
   expect(Math.min(run.kills.servers, run.kills.workers)).toBeGreaterThan(10);
   for (const { key, counted, expected } of run.counts) {
@@ -20,6 +20,6 @@ test("fifty kills", async () => {
   for (const { key, counted, expected } of undisturbed.counts) {
     expect(Math.round(counted), `key ${key}`).toBe(expected);
   }
-  // What died was trained on again, so the data is such that further passes teach little.
+  // What died was trained on again, so there is so much data that further passes teach little.
   expect(Math.abs(run.auc - undisturbed.auc), `${run.auc} and ${undisturbed.auc}`).toBeLessThan(0.002);
 });
