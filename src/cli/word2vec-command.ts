@@ -1,7 +1,7 @@
 // The options of `flotilla word2vec` and its subcommands, and the help that teaches them.
 import type { Command } from "commander";
-import type { WireType } from "../ps/messages.ts";
-import type { VectorFormat } from "../word2vec/index.ts";
+import { wireTypes } from "../ps/wire.ts";
+import { vectorFormats } from "../word2vec/vector-formats.ts";
 import { oneOf, realNumber, wholeNumber } from "./usage.ts";
 import type { AnalogyFlags, NearestFlags, Word2VecFlags } from "./word2vec.ts";
 
@@ -94,13 +94,13 @@ Examples:
       wholeNumber(1),
     )
     .option("--wire <type>", "how changes travel: f32, f16 or bf16 (default: f16)", (text) =>
-      oneOf("--wire", text, ["f32", "f16", "bf16"] as const satisfies WireType[]),
+      oneOf("--wire", text, wireTypes),
     );
   train
     .optionsGroup("Output:")
     .option("-o, --output <file>", "where the vectors go (default: vectors.bin)")
     .option("--format <name>", "text or binary (default: text for .vec and .txt, else binary)", (text) =>
-      oneOf("--format", text, ["text", "binary"] as const satisfies VectorFormat[]),
+      oneOf("--format", text, vectorFormats),
     )
     .option("--quiet", "print the result only");
 

@@ -13,8 +13,13 @@ export type Node = {
   /** How many passes over the row must be over before the node can be computed; 0 outside of rows kernels. */
   readonly phase: number;
   readonly args: readonly NodeId[];
-} /** An element extended with zeros, or, as `upper`, 16 bits in the upper half of the lane: a bf16 number as f32. */ & (
-  | { readonly kind: "load"; readonly operand: number; readonly upper: boolean }
+} & (
+  | {
+      readonly kind: "load";
+      readonly operand: number;
+      /** Whether an element is in the upper half of its lane, as a bf16 number is as f32; else zeros extend it. */
+      readonly upper: boolean;
+    }
   /** A number that counts elements, as i32. */
   | { readonly kind: "counter"; readonly counter: number }
   /** What a pass over the row gave. */

@@ -6,20 +6,10 @@ import { type Program, sizeOf } from "./ir.ts";
 import { interpret, type ReferenceState } from "./reference.ts";
 import type { ReferenceTable } from "./reference-table.ts";
 import { Tensor } from "./tensor.ts";
+import { type Random, randomFrom } from "./testing-random.ts";
 import { type ModelFunction, type TraceOptions, trace } from "./trace.ts";
 
-export type Random = () => number;
-
-/** Uniform numbers in [0, 1) (mulberry32). */
-export function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+export { type Random, randomFrom } from "./testing-random.ts";
 
 /** Numbers in [low, high). */
 export const randomArray = (random: Random, length: number, low = -1, high = 1): Float64Array =>

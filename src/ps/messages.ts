@@ -5,11 +5,9 @@
 // key 0 means "no feature": it pulls zeros and what is pushed to it is dropped. Values of a row lie packed: the fields of
 // the section in the table's order, `width` numbers in all.
 import { BodyReader, BodyWriter } from "./body.ts";
+import { type WireType, wireBytes, wireTypes } from "./wire.ts";
 
-/** How values travel. Halves are rounded to nearest, ties to even. */
-export const wireTypes = ["f32", "f16", "bf16"] as const;
-export type WireType = (typeof wireTypes)[number];
-export const wireBytes = { f32: 4, f16: 2, bf16: 2 } as const satisfies Record<WireType, number>;
+export { type WireType, wireBytes, wireTypes };
 
 const SPARSE = 0;
 const DENSE = 1;

@@ -6,10 +6,10 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryFolder } from "../data/testing.ts";
 import { Heap } from "../memory/index.ts";
+import { randomFrom } from "../program/testing-random.ts";
 import { type Corpus, findPhrases, readCorpus, ScratchFile, textFiles, textUnits } from "./corpus.ts";
 import { Word2VecPool } from "./pool.ts";
 import { BLOCK_WORDS, CHUNK_WORDS } from "./protocol.ts";
-import { randomNumbers } from "./testing.ts";
 import { NO_WORD, SENTENCE_END, UNKNOWN } from "./word-table.ts";
 
 const folder = temporaryFolder();
@@ -92,7 +92,7 @@ describe("the vocabulary", () => {
 
   test("does not depend on threads, pieces or compression", async () => {
     // More than one piece, words across their borders, and one line.
-    const random = randomNumbers(4);
+    const random = randomFrom(4);
     const list = Array.from({ length: 110_000 }, () => `w${Math.floor(9000 * random() ** 3)}-${"long".repeat(10)}`);
     const text = list.join(" ");
     expect(text.length).toBeGreaterThan(4 * 2 ** 20);
@@ -161,7 +161,7 @@ function plainPhrases(sentences: readonly string[][], minCount: number, threshol
 }
 
 describe("phrases", () => {
-  const random = randomNumbers(9);
+  const random = randomFrom(9);
   const sentences = Array.from({ length: 600 }, () =>
     Array.from({ length: 12 }, () =>
       random() < 0.15 ? ["new", "york", "city"] : [`w${Math.floor(30 * random() ** 2)}`],

@@ -5,7 +5,8 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryFolder } from "../data/testing.ts";
-import { saveVectors, type VectorFormat } from "./vector-files.ts";
+import { saveVectors } from "./vector-files.ts";
+import type { VectorFormat } from "./vector-formats.ts";
 import { WordVectors } from "./vectors.ts";
 
 const folder = temporaryFolder();

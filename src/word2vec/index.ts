@@ -18,7 +18,7 @@ export type {
   Word2VecTrainOptions,
 } from "./options.ts";
 export { Word2Vec, type Word2VecResult } from "./train.ts";
-export { formatOf, type VectorFormat } from "./vector-files.ts";
+export { formatOf, type VectorFormat } from "./vector-formats.ts";
 export { type Analogy, type Neighbour, UnknownWordError, WordVectors } from "./vectors.ts";
 
 /**

@@ -3,10 +3,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Heap } from "../memory/index.ts";
 import { highHeap } from "../memory/testing.ts";
+import { randomFrom } from "../program/testing-random.ts";
 import { createMatrices, fillAlias, keepThresholds, TrainingThread, trainKernel } from "./matrices.ts";
 import {
   cbowByKernel,
-  randomNumbers,
   skipGramByKernel,
   skipGramReference,
   type Updated,
@@ -24,7 +24,7 @@ function randomStep(options: {
   label?: number;
 }): WindowStep {
   const { dim, contexts, outputs, seed, label = 1 } = options;
-  const random = randomNumbers(seed);
+  const random = randomFrom(seed);
   const number = (scale: number): number => Math.fround(scale * (2 * random() - 1));
   const rows = (count: number): number[][] =>
     Array.from({ length: count }, () => Array.from({ length: dim }, () => number(2 / Math.sqrt(dim))));
@@ -104,7 +104,7 @@ test.each([5, 6, 10, 17])("%i negatives train in groups: a small text is learnt"
   const counts = new Float64Array(100).fill(100);
   const matrices = createMatrices(heap, counts, { dim: 12, subsample: 0, seed: 1, touched: true });
   const thread = new TrainingThread(heap, matrices, { window: 3, negative, seed: 3 });
-  const random = randomNumbers(1);
+  const random = randomFrom(1);
   const words = 20_000;
   const ids = heap.alloc(4 * words);
   const view = heap.u32(ids, words);

@@ -1,5 +1,6 @@
 // For tests: the window update in float64, one number after the other, and small texts with a known structure.
 import type { Heap } from "../memory/index.ts";
+import { randomFrom } from "../program/testing-random.ts";
 import { strideOf, trainKernel } from "./matrices.ts";
 
 /** Outputs that the kernel takes at a time. */
@@ -111,20 +112,9 @@ export function cbowByKernel(heap: Heap, step: WindowStep): { error: number[]; o
   return result;
 }
 
-/** Numbers in [0, 1) from a seed (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Sentences each of which is about one of a few topics; words of a topic are t0w0, t0w1, … */
 export function topicText(options: { topics: number; words: number; sentences: number; seed?: number }): string {
-  const random = randomNumbers(options.seed ?? 1);
+  const random = randomFrom(options.seed ?? 1);
   const pick = (n: number): number => Math.floor(random() * n);
   return Array.from({ length: options.sentences }, () => {
     const topic = pick(options.topics);

@@ -7,9 +7,7 @@ import { replaceFile } from "../checkpoint/index.ts";
 import { DataError, quoted } from "../data/errors.ts";
 import { Heap, MAX_HEAP_BYTES } from "../memory/index.ts";
 import { strideOf } from "./matrices.ts";
-
-export const vectorFormats = ["text", "binary"] as const;
-export type VectorFormat = (typeof vectorFormats)[number];
+import { formatOf, type VectorFormat } from "./vector-formats.ts";
 
 /** What is saved. */
 export interface VectorSource {
@@ -25,10 +23,6 @@ const NEWLINE = 10;
 const SPACE = 32;
 /** gzip packs no more than about 1032 bytes into one. */
 const MOST_PACKED = 1040;
-
-export function formatOf(path: string): VectorFormat {
-  return /\.(vec|txt)$/i.test(path) ? "text" : "binary";
-}
 
 /** @throws CheckpointError where it cannot be written, Error where a word holds white space */
 export async function saveVectors(path: string, source: VectorSource, format?: VectorFormat): Promise<void> {

@@ -5,9 +5,9 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryFolder } from "../data/testing.ts";
 import { Heap } from "../memory/index.ts";
+import { randomFrom } from "../program/testing-random.ts";
 import { evaluateAnalogies, evaluatePairs, spearman } from "./evaluate.ts";
 import { strideOf } from "./matrices.ts";
-import { randomNumbers } from "./testing.ts";
 import { UnknownWordError, WordVectors } from "./vectors.ts";
 
 const folder = temporaryFolder();
@@ -24,7 +24,7 @@ function vectorsOf(rows: Readonly<Record<string, readonly number[]>>): WordVecto
 }
 
 function randomRows(count: number, dim: number, seed: number): Record<string, number[]> {
-  const random = randomNumbers(seed);
+  const random = randomFrom(seed);
   const row = (): number[] => Array.from({ length: dim }, () => Math.fround(random() - 0.5));
   return Object.fromEntries(Array.from({ length: count }, (_, i) => [`w${i}`, row()]));
 }

@@ -1,6 +1,7 @@
 // Word vectors: looked up by word, compared by cosine.
 import { type Heap, instantiate } from "../memory/index.ts";
-import { loadVectors, saveVectors, type VectorFormat } from "./vector-files.ts";
+import { loadVectors, saveVectors } from "./vector-files.ts";
+import type { VectorFormat } from "./vector-formats.ts";
 
 export interface Neighbour {
   readonly word: string;

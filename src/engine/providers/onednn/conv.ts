@@ -7,7 +7,7 @@ import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import { crashes, isWrong } from "./defects.ts";
 import type { Windows } from "./dialect.ts";
 import { Algorithm, Argument } from "./native.ts";
-import { excelsAsProduct, hasMoreWeights, productCandidates, suitsProducts } from "./pointwise.ts";
+import { excelsAsProduct, hasMoreWeights, isF32, productCandidates, suitsProducts } from "./pointwise.ts";
 import {
   createPrimitive,
   type Freedom,
@@ -43,7 +43,6 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
     create: () =>
       createDirect(runtime, shape, freeWeights) ?? createDirect(runtime, shape, { ...freeWeights, type: "f32" }),
   };
-  const isF32 = Object.values(shape.types).every((type) => type === "f32");
   const isStrided = shape.strideHeight > 1 || shape.strideWidth > 1;
   const hasWindow = kernelHeight > 1 || kernelWidth > 1;
   if (suitsProducts(shape) && (excelsAsProduct(shape) || crashes(runtime.library.native, shape))) {
@@ -62,10 +61,10 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
       create: () => createDirect(runtime, shape, { isFree: () => true }),
     };
     const taps: Candidate<ConvAddresses> = { method: "taps", create: () => createTaps(runtime, kernels, shape) };
-    const suitsTaps = isStrided || (!isF32 && hasMoreWeights(shape));
+    const suitsTaps = isStrided || (!isF32(shape) && hasMoreWeights(shape));
     return [
       ...[direct, ...winograd],
-      ...(isF32 && isStrided ? [blocked] : []),
+      ...(isF32(shape) && isStrided ? [blocked] : []),
       ...(suitsTaps && canTap(shape) ? [taps] : []),
     ];
   }

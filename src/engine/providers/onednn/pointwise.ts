@@ -45,7 +45,7 @@ export function excelsAsProduct(shape: ConvShape): boolean {
   return hasMoreWeights(shape);
 }
 
-const isF32 = ({ types }: ConvShape): boolean => Object.values(types).every((type) => type === "f32");
+export const isF32 = ({ types }: ConvShape): boolean => Object.values(types).every((type) => type === "f32");
 
 /** Whether there are more weights than numbers in x and y, as far as windows meet x. */
 export function hasMoreWeights(shape: ConvShape): boolean {
