@@ -39,6 +39,33 @@ describe("a pipeline", () => {
     });
   });
 
+  it("gives trainers the same batches whatever their pace, when they take turns", async () => {
+    const dataset = criteo(plain, { batch: 64, shuffle: 7 });
+    const dealt: number[][][] = [];
+    // Either is ahead of the other by as many batches as its ring has room for.
+    for (const taking of [
+      [0, 0, 0, 1, 1, 1],
+      [1, 1, 0, 0, 0, 1],
+    ]) {
+      const { queues } = await start(dataset, { trainers: 2, slots: 2, turns: true });
+      const sequences: number[][] = [[], []];
+      const rows: number[][] = [[], []];
+      for (const trainer of taking) {
+        const queue = queues[trainer]!;
+        const slot = await queue.nextAsync();
+        sequences[trainer]!.push(queue.sequence);
+        rows[trainer]!.push(...numbered(queue, slot));
+        queue.release();
+      }
+      expect(sequences).toEqual([
+        [0, 2, 4],
+        [1, 3, 5],
+      ]);
+      dealt.push(rows);
+    }
+    expect(dealt[0]).toEqual(dealt[1]);
+  });
+
   it("delivers every row once with several readers, shuffled alike by the same seed and epoch", async () => {
     const dataset = criteo(plain, { batch: 50, shuffle: 7 });
     const orders: number[][] = [];

@@ -19,6 +19,11 @@ export interface PipelineOptions {
   /** Reader threads; default the dataset's. */
   readers?: number;
   order?: "fast" | "file";
+  /**
+   * Of one reader: batches go to the trainers in turn, whatever their pace, so that each gets the same ones in every run.
+   * Default: in order `file`.
+   */
+  turns?: boolean;
   /** Seed of the order of pieces; default the dataset's `shuffle`. */
   seed?: number;
   /** Varies the order of pieces; default 0. */
@@ -41,6 +46,7 @@ const optionsSchema = z.strictObject({
   slots: z.int().min(1).max(1024).default(8),
   readers: z.int().min(1).max(64).optional(),
   order: z.enum(["fast", "file"]).optional(),
+  turns: z.boolean().default(false),
   seed: z.int().min(0).max(0xffffffff).optional(),
   epoch: count.default(0),
   resume: stateSchema.optional(),
@@ -110,10 +116,12 @@ export async function openPipeline(heap: Heap, dataset: Dataset, options: Pipeli
     throw new TypeError('openPipeline: order "file" keeps the order of the files, a seed shuffles it; choose one');
   }
   const readers = order === "file" ? 1 : (chosen.readers ?? spec.readers);
+  // Several readers have no order among them, and would wait for each other's turns.
+  const turns = readers === 1 && (order === "file" || chosen.turns);
   const { files, units } = chosen.resume
     ? resumeWork(chosen.resume, spec)
     : freshWork(spec, mixEpoch(seed, chosen.epoch));
-  const rings = Rings.create(heap, { trainers: chosen.trainers, slots: chosen.slots, readers, order, layout });
+  const rings = Rings.create(heap, { trainers: chosen.trainers, slots: chosen.slots, readers, turns, layout });
   if (chosen.resume !== undefined) {
     Atomics.store(rings.words, SEQUENCE, chosen.resume.delivered);
     Atomics.store(rings.words, RELEASED, chosen.resume.delivered);

@@ -160,7 +160,7 @@ export class ReaderPool implements Pipeline {
       .filter((fields) => fields[READER_STATUS] === STATUS_PARKED && fields[READER_FILE]! >= 0)
       .map((fields) => ({ file: fields[READER_FILE]!, start: fields[READER_START]!, end: fields[READER_END]! }));
     const begun = [...inSlots, ...inReaders];
-    if (this.handle.order === "fast") begun.sort((a, b) => a.file - b.file || a.start - b.start);
+    if (!this.handle.turns) begun.sort((a, b) => a.file - b.file || a.start - b.start);
     const ranges = joined([...begun, ...units.slice(Atomics.load(words, NEXT_UNIT))]);
     const undelivered = slots.reduce((sum, slot) => sum + this.#rings.header(slot)[ROWS]!, 0);
     return {

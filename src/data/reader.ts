@@ -169,13 +169,13 @@ export class Reader {
     }
   }
 
-  /** In file order the ring whose turn it is, else the emptiest one. */
+  /** The ring whose turn it is, or the emptiest one. */
   #findFree(): number {
-    const { trainers, slots, order } = this.#work.handle;
+    const { trainers, slots, turns } = this.#work.handle;
     const turn = (Atomics.load(this.#rings.words, SEQUENCE) >>> 0) % trainers;
     let best = -1;
     let mostFree = 0;
-    for (let i = 0; i < (order === "file" ? 1 : trainers); i++) {
+    for (let i = 0; i < (turns ? 1 : trainers); i++) {
       const first = ((turn + i) % trainers) * slots;
       let free = 0;
       let found = -1;

@@ -11,7 +11,8 @@ export interface PipelineHandle {
   /** Slots of each trainer's ring. */
   readonly slots: number;
   readonly readers: number;
-  readonly order: "fast" | "file";
+  /** Batches go to the trainers in turn, else where most slots are free. */
+  readonly turns: boolean;
   readonly layout: BatchLayout;
 }
 

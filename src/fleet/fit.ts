@@ -16,6 +16,7 @@ import type { FitOptions, FitResult } from "./fit-options.ts";
 import type { Job } from "./job.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
+import { dealing } from "./strategy.ts";
 import { type Metrics, taskOf } from "./tasks.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -203,7 +204,8 @@ class FitLoop {
   #openPipeline(dataset: Dataset, resume: PipelineState | undefined): Promise<Pipeline> {
     this.#paused = false;
     this.#log.opened();
-    const options = { trainers: this.#job.threads, epoch: this.#trainer.state.epoch };
+    const { strategy, state } = this.#trainer;
+    const options = { trainers: this.#job.threads, epoch: state.epoch, ...dealing(strategy) };
     return openPipeline(this.#job.heap, dataset, { ...options, ...(resume === undefined ? {} : { resume }) });
   }
 

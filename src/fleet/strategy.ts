@@ -162,7 +162,7 @@ const strategySchema = z.strictObject({
    * definition, and twice its rounding errors, in gradients of weights up to five times.
    */
   winograd: z.boolean().default(true),
-  /** Runs repeat to the bit where the data comes in order `file`: no measurement chooses between ways of a product. */
+  /** Runs repeat to the bit: one reader deals out the data, and no measurement chooses between ways of a product. */
   deterministic: z.boolean().default(false),
 });
 
@@ -285,6 +285,12 @@ export function servedMode({ mode }: Strategy): Exclude<Strategy["mode"], "colle
 /** How the threads of a process meet. */
 export const threadMode = ({ mode }: Strategy): "sync" | "async" =>
   mode === "sync" || mode === "half-async" || mode === "collective" ? "sync" : "async";
+
+/** How a reader deals out batches: threads that step together get the same ones in every run. */
+export const dealing = (strategy: Strategy): { turns: boolean; readers?: number } => ({
+  turns: threadMode(strategy) === "sync",
+  ...(strategy.deterministic && { readers: 1 }),
+});
 
 /** What needs servers, and what does not serve with them. @throws Error that names the switch and what to do */
 export function expectServers(

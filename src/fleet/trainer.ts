@@ -24,7 +24,14 @@ import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { checkSaveOptions, loadTrainer, type SaveTrainerOptions, saveTrainer } from "./saved-state.ts";
 import { Session } from "./session.ts";
-import { expectCollective, expectServers, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import {
+  dealing,
+  expectCollective,
+  expectServers,
+  parseStrategy,
+  type Strategy,
+  type StrategyOptions,
+} from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 import { type ScoreOptions, type Weights, weightsOf } from "./weights.ts";
@@ -238,7 +245,9 @@ export class Trainer {
     const { heap, pool } = this.job;
     const task = taskOf(this.model);
     await using owned = new AsyncDisposableStack();
-    const pipeline = owned.adopt(await openPipeline(heap, dataset, { trainers: pool.size }), (open) => open.close());
+    const dealt = this.strategy.deterministic ? dealing(this.strategy) : {};
+    const options = { trainers: pool.size, ...dealt };
+    const pipeline = owned.adopt(await openPipeline(heap, dataset, options), (open) => open.close());
     const log = task === "binary" ? ScoreLog.create(heap, { threads: pool.size }) : undefined;
     owned.defer(() => log?.free());
     const stats = task === "binary" ? undefined : WindowStats.create(heap, { threads: pool.size });

@@ -1,7 +1,8 @@
 // State that survives its process, by snapshots and journals: what comes back, and what damage does.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
 import { Heap } from "../memory/index.ts";
 import type { AppliedCalls } from "../net/index.ts";
@@ -114,6 +115,32 @@ test("a journal that was cut anywhere in its last record loses this record alone
   // The same damage in a journal that is not the last is no crash.
   writeFileSync(journal, damaged);
   await expect(open(own)).rejects.toThrow(`is damaged at byte ${sizes[1]}`);
+});
+
+test("a partition that ends within its first snapshot begins anew", async () => {
+  const own = newFolder();
+  const model = counting({ durability: "journal", fsync: false });
+  const { partition, durable } = await open(own);
+  const defined = new TestClient(partition.client(), model).define();
+  const journal = (): string | undefined => readdirSync(own).find((name) => name.startsWith("journal-"));
+  while (journal() === undefined) await setImmediate();
+  const left = newFolder();
+  cpSync(own, left, { recursive: true });
+  expect(readdirSync(left)).not.toContain("snapshot");
+  await defined;
+  await durable.close();
+  const again = await open(left);
+  expect(again.restored).toBeUndefined();
+  const client = new TestClient(again.partition.client(), model);
+  await client.define();
+  await client.push(new Map([[1n, [-1, -1]]]));
+  await again.durable.close();
+  const last = await open(left);
+  expect(last.restored).toMatchObject({ steps: 1, records: 1 });
+  await last.durable.close();
+  // What a journal holds needs the snapshot before it.
+  rmSync(join(left, "snapshot"), { recursive: true });
+  await expect(open(left)).rejects.toThrow(/journal-\d+ has \d+ bytes, but the snapshot before it is gone/);
 });
 
 test("calls that come again after a restart are told from new ones", async () => {

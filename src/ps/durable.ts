@@ -1,6 +1,6 @@
 // A partition that survives its process: a snapshot of the state, and a journal of what was applied since. Both also hold
 // which calls were applied, so that a call which comes again after a restart is not applied twice.
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "zod";
@@ -102,7 +102,7 @@ export class DurablePartition implements PartitionLog {
 
   async committed(): Promise<void> {
     if (this.#journal !== undefined) await this.#journal.committed();
-    else if (this.#storage?.durability === "journal") await this.#snapshots;
+    else await this.#snapshots;
   }
 
   async snapshot(): Promise<void> {
@@ -187,7 +187,10 @@ export class DurablePartition implements PartitionLog {
 
   async #restore(): Promise<Restored | undefined> {
     const first = await this.#restoreSnapshot();
-    if (first === undefined) return undefined;
+    if (first === undefined) {
+      await this.#dropUnborn();
+      return undefined;
+    }
     const numbers = (await this.#journals()).filter((number) => number >= first);
     let records = 0;
     let tornBytes = 0;
@@ -210,6 +213,17 @@ export class DurablePartition implements PartitionLog {
       this.#journal = await Journal.create(this.#journalPath(this.#number), storage);
     else this.#begin(storage);
     return { steps: this.#partition.state.steps, records, tornBytes };
+  }
+
+  /** Ended before its first snapshot was whole: the journal beside it is empty, since changes wait for the snapshot. */
+  async #dropUnborn(): Promise<void> {
+    for (const number of await this.#journals()) {
+      const path = this.#journalPath(number);
+      const { size } = await stat(path);
+      if (size > 0)
+        throw new Error(`${path} has ${size} bytes, but the snapshot before it is gone; start the job anew`);
+      await rm(path);
+    }
   }
 
   /** Returns the number of the first journal behind it; undefined where there is no snapshot. */
