@@ -66,6 +66,29 @@ describe("a pipeline", () => {
     expect(dealt[0]).toEqual(dealt[1]);
   });
 
+  it.each(["before", "after"])(
+    "lets no trainer wait while another's ring has a slot that was given back %s",
+    async (when) => {
+      const dataset = criteo(plain, { batch: 64, order: "file" });
+      const { queues } = await start(dataset, { trainers: 3 });
+      const [full, empty, other] = queues as [BatchQueue, BatchQueue, BatchQueue];
+      const giveBack = async (): Promise<void> => {
+        await full.nextAsync();
+        full.release();
+      };
+      for (const queue of [empty, other]) expect((await take(queue, numbered, 8)).length).toBe(8);
+      if (when === "before") await giveBack();
+      const next = empty.nextAsync();
+      // Ring 0, whose turn it is, is full: until it is not, nobody gets anything.
+      if (when === "after") {
+        expect(other.next(20)).toBe(TIMED_OUT);
+        await giveBack();
+      }
+      expect(await next).toBeGreaterThan(0);
+      expect(empty.sequence).toBe(25);
+    },
+  );
+
   it("delivers every row once with several readers, shuffled alike by the same seed and epoch", async () => {
     const dataset = criteo(plain, { batch: 50, shuffle: 7 });
     const orders: number[][] = [];

@@ -18,6 +18,7 @@ import {
   SLOT_SEQUENCE,
   STATE,
   TAKEN,
+  WAITING,
 } from "./ring.ts";
 
 /** What `next` returns instead of an address. */
@@ -41,6 +42,7 @@ export class BatchQueue {
   readonly #signal: number;
   readonly #interrupt: number;
   readonly #first: number;
+  readonly #wakeFrom: number;
   #current = -1;
 
   private constructor(rings: Rings, trainer: number) {
@@ -51,6 +53,7 @@ export class BatchQueue {
     this.#signal = rings.ringWord(trainer, SIGNAL);
     this.#interrupt = rings.ringWord(trainer, INTERRUPT);
     this.#first = trainer * rings.handle.slots;
+    this.#wakeFrom = Math.ceil(rings.handle.slots / 2);
   }
 
   /** The queue of one trainer, in whichever thread it runs; one consumer at a time. */
@@ -77,7 +80,10 @@ export class BatchQueue {
         if (Number.isNaN(deadline)) deadline = performance.now() + timeoutMs;
         left = Math.max(0, deadline - performance.now());
       }
-      if (Atomics.wait(this.#words, this.#signal, signal, left) === "timed-out") return TIMED_OUT;
+      this.#beginWait();
+      const woken = Atomics.wait(this.#words, this.#signal, signal, left);
+      Atomics.sub(this.#words, WAITING, 1);
+      if (woken === "timed-out") return TIMED_OUT;
     }
   }
 
@@ -87,12 +93,17 @@ export class BatchQueue {
       const signal = Atomics.load(this.#words, this.#signal);
       const found = this.#take();
       if (found !== TIMED_OUT) return found;
+      this.#beginWait();
       const waiting = Atomics.waitAsync(this.#words, this.#signal, signal);
       if (waiting.async) await waiting.value;
+      Atomics.sub(this.#words, WAITING, 1);
     }
   }
 
-  /** Gives the current batch's slot back to the readers. */
+  /**
+   * Gives the current batch's slot back to the readers. Waking one that sleeps costs a trainer up to 50 µs, so it is done
+   * only when half of the ring is free again, or when a trainer waits for a batch.
+   */
   release(): void {
     if (this.#current < 0) throw new Error("release: no batch is taken; call next() first");
     const header = this.#rings.header(this.#current);
@@ -100,7 +111,7 @@ export class BatchQueue {
     Atomics.add(this.#words, RELEASED, 1);
     Atomics.store(header, STATE, FREE);
     Atomics.add(this.#words, FREED, 1);
-    Atomics.notify(this.#words, FREED);
+    if (Atomics.load(this.#words, WAITING) > 0 || this.#free() >= this.#wakeFrom) Atomics.notify(this.#words, FREED);
   }
 
   /** Rows in the current batch; the rest of the slot is padding of weight 0. */
@@ -126,6 +137,20 @@ export class BatchQueue {
   /** Whether the readers met an error; the pipeline's promise carries it. */
   get failed(): boolean {
     return Atomics.load(this.#words, FAILED) !== 0;
+  }
+
+  /** From here on every slot that is given back wakes the readers; slots of before are shown to them now. */
+  #beginWait(): void {
+    Atomics.add(this.#words, WAITING, 1);
+    Atomics.notify(this.#words, FREED);
+  }
+
+  #free(): number {
+    let free = 0;
+    for (let slot = this.#first; slot < this.#first + this.#rings.handle.slots; slot++) {
+      if (Atomics.load(this.#rings.header(slot), STATE) === FREE) free++;
+    }
+    return free;
   }
 
   #header(field: number): number {

@@ -45,7 +45,9 @@ export const ACTIVE = 48;
 export const SEQUENCE = 64;
 /** Batches given back by trainers. */
 export const RELEASED = 80;
-const RINGS = 96;
+/** Trainers that wait for a batch. */
+export const WAITING = 96;
+const RINGS = 112;
 // Words of a ring's control: a counter that every event bumps, and whether its trainer shall stop waiting.
 export const SIGNAL = 0;
 export const INTERRUPT = 1;
