@@ -23,13 +23,14 @@ const layouts = [
   { transposeA: false, transposeB: true },
   { transposeA: true, transposeB: true },
 ];
-// A layer's product and its two gradients; several blocks of k, of rows and of columns; and the output layer.
+// A layer's product and its two gradients; several blocks of k, of rows and of columns; and output layers.
 const layers: MatmulCase[] = [
   { m: 25, n: 40, k: 429, bias: true, activation: "relu" },
   { m: 6, n: 432, k: 400, transposeB: true },
   { m: 100, n: 12, k: 512, transposeA: true, accumulate: true },
   { m: 7, n: 2060, k: 9, bias: true, activation: "tanh" },
   { m: 203, n: 3, k: 1030, bias: true, activation: "sigmoid" },
+  { m: 100, n: 10, k: 512, transposeA: true },
   { m: 130, n: 1, k: 400, bias: true, activation: "sigmoid" },
   { m: 400, n: 1, k: 512, transposeA: true },
   { m: 60, n: 400, k: 1, transposeB: true },

@@ -18,6 +18,7 @@ import {
   sequence,
   withDescriptors,
 } from "./primitive.ts";
+import { transposed } from "./turned.ts";
 
 type Role = "x" | "w" | "y";
 
@@ -90,44 +91,19 @@ function denseCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShap
       if (isF32(shape) || channels < 2 * outChannels || channels * outChannels > TURNED_WEIGHTS) return ways;
       const yx = { m: outChannels, n: channels, k: pixels, ...layout, types: ofTypes("y", "x", "w") };
       const [right] = product(yx, ({ x, w, y }) => ({ a: y, b: x, c: w }));
-      return [{ method: "turned", create: () => transposed(runtime, shape, right!.create()) }, ...ways];
+      const result = { name: "w", rows: channels, columns: outChannels, type: types.w } as const;
+      return [{ method: "turned", create: () => transposed<ConvAddresses>(runtime, result, right!.create()) }, ...ways];
     }
     default:
       return shape.direction satisfies never;
   }
 }
 
-/** The most weights whose gradient is computed turned. */
-const TURNED_WEIGHTS = 2 ** 18;
-
 /**
- * dwᵀ = dyᵀ·x into scratch, and from there dw: the right operand is then the wider one. In bf16 (one core of an AMD EPYC with
- * AVX-512, oneDNN 2.6, layers of ResNet-50, GFLOP/s): 251–377 against 200–350.
+ * The most weights whose gradient is computed turned. In bf16 (one core of an AMD EPYC with AVX-512, oneDNN 2.6, layers of
+ * ResNet-50, GFLOP/s): 251–377 against 200–350.
  */
-function transposed(
-  runtime: Runtime,
-  { channels, outChannels, types }: ConvShape,
-  product: Implementation<ConvAddresses> | undefined,
-): Implementation<ConvAddresses> | undefined {
-  if (product === undefined) return undefined;
-  const common = { argument: Argument.source, type: types.w, dims: [channels, outChannels], written: false };
-  const ends: Operand[] = [
-    { ...common, strides: [1, channels] },
-    { ...common, strides: [outChannels, 1] },
-  ];
-  const turn = withDescriptors(runtime.library, ends, asTheyLie, (from, to) =>
-    reorderBetween(runtime.library, from!, to!),
-  );
-  const bytes = roundUp(channels * outChannels * bytesOf[types.w]);
-  return {
-    scratchBytes: bytes + Math.max(turn.scratchBytes, product.scratchBytes),
-    bind({ w, scratch, scratchBytes, ...at }) {
-      const rest = { scratch: scratch + bytes, scratchBytes: scratchBytes - bytes };
-      const ways = { [Argument.source]: scratch, [Argument.destination]: w };
-      return sequence([product.bind({ ...at, w: scratch, ...rest }), bindPrimitive(runtime, turn, ways, rest.scratch)]);
-    },
-  };
-}
+const TURNED_WEIGHTS = 2 ** 18;
 
 /** The ways for a shape that suits products; where its stride leaves pixels out, around copies of the others. */
 export function productCandidates(
