@@ -56,9 +56,9 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   processes: (quick) => betweenProcesses(...sizes(quick)),
   threads: (quick) => betweenThreads(...sizes(quick)),
   networks: overSlowNetworks,
-  // A backward pass that lasts about as long as the gradients are on the wire.
+  // A step that computes about as long as the gradients are on the wire.
   "resnet50-1000": (quick) =>
-    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 40, steps: quick ? 1 : 3 }),
+    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 32, steps: quick ? 1 : 4 }),
   "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
   "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),
   "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 4 }),

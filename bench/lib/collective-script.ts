@@ -41,9 +41,8 @@ const { communication } = await trainer.fit(rows, {
     if (record.type === "train") records.push(record.loss);
   },
 });
-const updates = collective!.timeline.events().filter(({ kind }) => kind === Kind.update);
-const phases = updates.length / (warmUp + steps);
-const endOf = (step: number): number => updates[step * phases - 1]!.end;
+const done = collective!.timeline.events().filter(({ kind }) => kind === Kind.step);
+const endOf = (step: number): number => done[step - 1]!.end;
 const seconds = (endOf(warmUp + steps) - endOf(warmUp)) / 1000 / steps;
 const measured: CollectiveMeasured = {
   secondsAStep: seconds,

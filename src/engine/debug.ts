@@ -37,7 +37,7 @@ export function finiteCheck(plan: Plan, index: number, device: Device, addressOf
 }
 
 /** What an instruction writes. */
-function written({ kind, inputs, outputs, attrs }: Instruction): readonly Operand[] {
+export function written({ kind, inputs, outputs, attrs }: Instruction): readonly Operand[] {
   return kind === "update" ? (attrs.targets as readonly number[]).map((target) => inputs[target]!) : outputs;
 }
 

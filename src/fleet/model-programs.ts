@@ -12,6 +12,8 @@ import {
   optimize,
   placeBuckets,
   type RecomputeOptions,
+  startsByNeed,
+  startsWhenFull,
 } from "../passes/index.ts";
 import {
   averageParameters,
@@ -32,7 +34,7 @@ import {
 } from "../program/index.ts";
 import { withOldWeights } from "../ps/worker/index.ts";
 import { layoutOf, type TableLayout } from "../table/index.ts";
-import { bucketsOf, compressedIn } from "./collective/bucket-choice.ts";
+import { bucketsOf, compressedIn, mayBeLate } from "./collective/bucket-choice.ts";
 import { compressedRule } from "./collective/dgc-rule.ts";
 import { exchangePhases } from "./collective/phases.ts";
 import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
@@ -69,6 +71,8 @@ export interface ExchangePrograms {
   readonly bytes: number;
   /** The program, a line for each op: all ranks must have the same. */
   readonly description: string;
+  /** Whether the update of a step runs in the next one. */
+  readonly late: boolean;
   /** Where ranks train apart: what takes the mean of their changes. */
   readonly average?: Prepared;
 }
@@ -148,10 +152,12 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
 
   const differentiated = differentiate({ ...forward, tables }, { loss: "loss" });
   const remote = served && strategy.mode !== "geo";
-  const buckets = strategy.mode === "collective" ? bucketsOf(differentiated, rules, strategy, sparse) : undefined;
   const apart = isLocal(strategy);
   // With several threads, or gathered gradients, there is nothing to exchange before the step is over.
   const inStep = threads === 1 && gradientMerge === 1 && !apart && strategy.overlap !== false;
+  const late = inStep && ranks > 1 && mayBeLate(strategy);
+  const buckets =
+    strategy.mode === "collective" ? bucketsOf(differentiated, rules, { strategy, sparse, late }) : undefined;
   const deferred =
     strategy.mode === "sync" || buckets !== undefined || gradientMerge > 1 || remote
       ? deferUpdates(differentiated, rules, {
@@ -161,7 +167,11 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
       : undefined;
   const raw =
     buckets !== undefined && inStep
-      ? placeBuckets(deferred!.step, differentiated.gradients, buckets)
+      ? placeBuckets(
+          deferred!.step,
+          differentiated.gradients,
+          (late ? startsByNeed : startsWhenFull)(deferred!.step, differentiated.gradients, buckets),
+        )
       : (deferred?.step ?? placeUpdates(differentiated, rules));
   const fed = remote ? externalLookups(deferred!.step) : undefined;
   const scored = served ? externalLookups(score) : undefined;
@@ -176,7 +186,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
     buckets === undefined || apart
       ? (deferred: DeferredUpdates) =>
           updatePhases(deferred, differentiated.program, { mode: threadMode(strategy), threads })
-      : (deferred: DeferredUpdates) => exchangePhases(deferred, differentiated.program, threads);
+      : (deferred: DeferredUpdates) => exchangePhases(deferred, differentiated.program, { threads, buckets, late });
   const updates =
     deferred && !remote
       ? phases(deferred).map((phase) => {
@@ -214,6 +224,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
       : {
           exchange: {
             ...exchangeOf(buckets, [averagePlan ?? stepPlan, ...(updates ?? []).flat().map(({ plan }) => plan)], raw),
+            late,
             ...(averagePlan === undefined ? {} : { average: compile(averagePlan) }),
           },
         }),
@@ -230,7 +241,7 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
 }
 
 /** @param plans of which one fills the buckets */
-function exchangeOf(buckets: readonly Bucket[], plans: readonly Plan[], step: Program): ExchangePrograms {
+function exchangeOf(buckets: readonly Bucket[], plans: readonly Plan[], step: Program): Omit<ExchangePrograms, "late"> {
   const filling = plans.find(({ exchangeBytes = 0 }) => exchangeBytes > 0);
   const offsets = buckets.map((bucket) => filling!.outputs[bucketOutput(bucket)]!.offset);
   return { buckets, offsets, bytes: filling?.exchangeBytes ?? 0, description: print(step) };

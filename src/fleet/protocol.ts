@@ -77,6 +77,8 @@ export interface UpdateWork {
   readonly merge?: MergeHandle;
   /** Present where ranks sum their gradients. */
   readonly exchange?: ExchangeHandle;
+  /** Where the update runs in the next step: for each of the step's instructions, how many of the update's come before it. */
+  readonly late?: readonly number[];
   /** Present where ranks train apart for some steps and then average. */
   readonly local?: LocalWork;
   /** Schedules count so many steps for one of this worker's: mode `geo`. */

@@ -7,6 +7,7 @@ import type { Model } from "../models/index.ts";
 import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
+import { updatesBefore } from "./collective/late-update.ts";
 import type { LocalWork } from "./collective/local-rounds.ts";
 import { CollectiveSession } from "./collective/session.ts";
 import type { SinkWork } from "./gradient-sink.ts";
@@ -224,6 +225,10 @@ export class Session {
             freeLossScales(heap, them),
           )
         : [];
+    const late =
+      programs.exchange?.late === true
+        ? updatesBefore(training[0]!.plan, updates[0]![0]!.prepared.plan, parameters.address)
+        : undefined;
     const work = Array.from({ length: threads }, (_, t) => {
       const merge = merges[t];
       const lossScale = scales[t];
@@ -239,6 +244,7 @@ export class Session {
         updateKeys,
         ...(merge === undefined ? {} : { merge }),
         ...(collective === undefined ? {} : { exchange: collective.handle }),
+        ...(late === undefined ? {} : { late }),
         ...(average === undefined ? {} : { local: localWork(strategy, averageKey, optimizers) }),
       };
     });

@@ -5,8 +5,7 @@ import { INTERRUPTED } from "../data/queue.ts";
 import { formatProfile, NonFiniteError } from "../engine/index.ts";
 import type { Barrier } from "../memory/index.ts";
 import { WindowStats } from "../metrics/index.ts";
-import { scalarAt } from "../optim/rule.ts";
-import { FINITE, MERGE_SCALE, UNSCALE } from "../program/index.ts";
+import { FINITE } from "../program/index.ts";
 import { attachBatches } from "./batch-source.ts";
 import {
   address,
@@ -19,57 +18,17 @@ import {
   thread,
   threads,
 } from "./bound-plans.ts";
-import { COMPRESSED } from "./collective/dgc-rule.ts";
 import { Tally } from "./collective/handle.ts";
+import { LateUpdate } from "./collective/late-update.ts";
 import { LocalRounds } from "./collective/local-rounds.ts";
-import { Timeline } from "./collective/timeline.ts";
+import { clock, Kind, Timeline } from "./collective/timeline.ts";
 import { tracedRun, tracedUpdate } from "./collective/traced-run.ts";
 import { Control, Wish } from "./control.ts";
 import { GradientSink } from "./gradient-sink.ts";
 import { LOSS_SCALE_NUMBERS, LossScale } from "./loss-scale.ts";
 import { MergeProgress } from "./merge.ts";
 import type { FlushRequest, TrainRequest } from "./protocol.ts";
-import { LOSS_SCALE } from "./tasks.ts";
-
-const SCALED_LOSS = `scalar:${LOSS_SCALE}`;
-const RANK = "scalar:rank";
-const MERGED = `scalar:${MERGE_SCALE}`;
-const COMPRESSES = `scalar:${COMPRESSED}`;
-
-/** Writes the numbers that change each step: rates, bias corrections, the scales of losses and gradients, the random seed. */
-function stepInputs(
-  bound: Bound,
-  request: TrainRequest | FlushRequest,
-  scale: LossScale | undefined,
-): (step: number, weight: number) => void {
-  const has = (name: string): boolean => bound.prepared.plan.inputs[name] !== undefined;
-  const cell = (name: string): Float32Array => heap.f32(address(bound, "inputs", name), 1);
-  const scalars = request.scalars
-    .filter(({ input }) => has(input))
-    .map(({ input, scalar, optimizer }) => ({ cell: cell(input), scalar, optimizer }));
-  const lossScale = has(SCALED_LOSS) ? cell(SCALED_LOSS) : undefined;
-  const unscale = has(UNSCALE) ? cell(UNSCALE) : undefined;
-  const mergeScale = has(MERGED) ? cell(MERGED) : undefined;
-  const batch = request.merge?.batch ?? request.exchange?.batch ?? 0;
-  const { workers = 1, rank } = request;
-  const rankCell = has(RANK) ? cell(RANK) : undefined;
-  const compressed = has(COMPRESSES) ? cell(COMPRESSES) : undefined;
-  const begin = request.exchange?.dgc?.schedule.rampupBegin ?? 0;
-  const seed = has("seed") ? heap.u32(address(bound, "inputs", "seed"), 1) : undefined;
-  return (step, weight) => {
-    for (const { cell, scalar, optimizer } of scalars) cell[0] = scalarAt(optimizer, scalar, step * workers);
-    if (rankCell !== undefined) rankCell[0] = rank;
-    if (compressed !== undefined) compressed[0] = step < begin ? 0 : 1;
-    if (lossScale !== undefined) lossScale[0] = weight > 0 ? (scale?.scale ?? 1) / weight : 0;
-    if (unscale !== undefined) unscale[0] = 1 / scale!.scale;
-    if (mergeScale !== undefined) mergeScale[0] = weight > 0 ? batch / weight : 0;
-    // Threads of mode `sync` share a step, and workers do, so both are part of the seed.
-    if (seed !== undefined) {
-      const own = Math.imul(thread, 0xc2b2ae35) ^ Math.imul(rank, 0x27d4eb2f);
-      seed[0] = Math.imul(request.seed + Math.imul(step, 0x9e3779b1), 0x85ebca6b) ^ own;
-    }
-  };
-}
+import { stepInputs } from "./step-inputs.ts";
 
 /** Runs step `step`, counted from 0, and says which one (counted from 1) it was where a number of it is not finite. */
 function runStep(run: () => void, step: number, rank: number): void {
@@ -134,6 +93,21 @@ function updater(
   };
 }
 
+/** Of ranks whose updates run in the next step: the last step of all, of no rows, runs the last one. */
+function lateUpdate(
+  request: TrainRequest,
+  scale: LossScale | undefined,
+  timeline: Timeline | undefined,
+): LateUpdate | undefined {
+  const { late: before, updateKeys } = request;
+  if (before === undefined) return undefined;
+  const bound = planOf(updateKeys[0]!);
+  return new LateUpdate({
+    ...{ update: bound.executable, before, timeline },
+    setInputs: stepInputs(bound, request, scale),
+  });
+}
+
 const lossScaleOf = ({ lossScale }: TrainRequest | FlushRequest): LossScale | undefined =>
   lossScale && new LossScale(heap.f64(lossScale.address, LOSS_SCALE_NUMBERS), lossScale.options);
 
@@ -163,8 +137,11 @@ export function train(request: TrainRequest): unknown {
   const { executable } = bound;
   const timeline = request.exchange === undefined ? undefined : new Timeline(heap, request.exchange.timeline);
   const seen = request.trace === true && thread === 0 ? timeline : undefined;
-  const traced = seen === undefined ? undefined : tracedRun(bound.prepared.plan, executable, seen);
-  const run = request.profile === true ? executable.runProfiled : (traced?.run ?? executable.run);
+  const late = request.profile === true ? undefined : lateUpdate(request, scale, seen);
+  const before = late && ((instruction: number): void => late.before(instruction));
+  const traced = seen === undefined ? undefined : tracedRun(bound.prepared.plan, executable, seen, before);
+  const plain = before === undefined ? executable.run : () => executable.runMarked(before);
+  const run = request.profile === true ? executable.runProfiled : (traced?.run ?? plain);
   const barrier = control.barrier();
   const update = updater(request, barrier, scale, seen);
   const merge = mergeProgress(request);
@@ -209,7 +186,14 @@ export function train(request: TrainRequest): unknown {
   } else {
     const clear = columnClearer(bound, request);
     together(barrier, () => {
+      let [passes, begun] = [0, 0];
       for (let step = control.step; ; ) {
+        if (seen !== undefined) {
+          const now = clock();
+          if (passes > 0) seen.add(Kind.step, passes, begun, now);
+          passes++;
+          begun = now;
+        }
         const slot = queue.next();
         // Other ranks would wait for this one's part in the step.
         if (slot === INTERRUPTED && exchange !== undefined) throw new Error("another trainer thread failed");
@@ -273,7 +257,8 @@ export function train(request: TrainRequest): unknown {
           continue;
         }
         // Once every thread's gradients are there, each applies its own share of the parameters.
-        update(step, merge?.weight ?? weight);
+        if (late === undefined) update(step, merge?.weight ?? weight);
+        else late.defer(step, weight);
         merge?.clear();
         step++;
         if (thread === 0) control.step = step;

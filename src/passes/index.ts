@@ -1,5 +1,6 @@
 // Passes: program in, equivalent program out.
 export { absorbTransposes } from "./absorb-transposes.ts";
+export { type BucketStart, startsByNeed, startsWhenFull } from "./bucket-starts.ts";
 export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 export { eliminateDeadCode } from "./dead-code.ts";
 export { type ExternalLookup, externalLookups } from "./external-lookups.ts";

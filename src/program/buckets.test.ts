@@ -17,6 +17,15 @@ describe("buckets", () => {
     expect(sizes).toEqual([1, 1, 2, 4, 8, 16, 32, 32, 16, 8, 4, 2, 1, 1]);
   });
 
+  test("of a share of all are full with it, but not with less than 1 MB", () => {
+    expect(bytesOf(equal(64), { share: 1 / 16 }).map((bytes) => bytes / MIB)).toEqual([
+      ...[1, 1, 2],
+      ...new Array(14).fill(4),
+      ...[2, 1, 1],
+    ]);
+    expect(bytesOf(equal(4), { share: 1 / 16 })).toEqual(equal(4));
+  });
+
   test("are no longer than asked for, but where one gradient is", () => {
     expect(bytesOf([64, 64, 64, 1024, 64], { fuseBytes: 128, lastBucketBytes: 64 })).toEqual([128, 64, 1024, 64]);
     expect(bytesOf([64, 64, 64], { fuseBytes: 4, lastBucketBytes: 0 })).toEqual([64, 64, 64]);

@@ -23,6 +23,8 @@ export interface BucketOptions {
   readonly fuseBytes?: number | undefined;
   /** The most bytes of the last bucket, whose sum nothing hides; default 1 MB. */
   readonly lastBucketBytes?: number | undefined;
+  /** A bucket is also full with this share of all bytes, and 1 MB; default 1. */
+  readonly share?: number;
   /** Whether the buckets are compressed. */
   readonly compressed?: boolean;
 }
@@ -44,7 +46,7 @@ export const bucketOutput = (bucket: Pick<Bucket, "name">): string => `bucket:${
  */
 export function planBuckets(
   gradients: readonly { readonly parameter: string; readonly shape: Shape }[],
-  { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES, compressed = false }: BucketOptions = {},
+  { fuseBytes = FUSE_BYTES, lastBucketBytes = LAST_BUCKET_BYTES, share = 1, compressed = false }: BucketOptions = {},
 ): Bucket[] {
   const bytesOf = (shape: Shape): number => 4 * alignElements(sizeOf(shape));
   let last = gradients.length - 1;
@@ -53,11 +55,12 @@ export function planBuckets(
     if (bytes > lastBucketBytes) break;
   }
   const groups: (typeof gradients)[number][][] = [];
-  let behind = gradients.reduce((sum, { shape }) => sum + bytesOf(shape), 0);
+  const all = gradients.reduce((sum, { shape }) => sum + bytesOf(shape), 0);
+  let behind = all;
   let [before, filled] = [0, 0];
   for (const [i, gradient] of gradients.entries()) {
     const bytes = bytesOf(gradient.shape);
-    const full = filled >= Math.max(LEAST_BYTES, Math.min(before, behind)) || filled + bytes > fuseBytes;
+    const full = filled >= Math.max(LEAST_BYTES, Math.min(before, behind, share * all)) || filled + bytes > fuseBytes;
     if (full || i === 0 || i === last) {
       before += filled;
       filled = 0;

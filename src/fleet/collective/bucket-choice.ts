@@ -14,15 +14,33 @@ export function compressedIn(
   return (name) => sizeOf(name) >= dgc.minElements;
 }
 
+/** Where updates run in the next step, buckets have an order of their own: short ones overtake sooner. */
+const LATE_SHARE = 1 / 24;
+
+export interface BucketChoice {
+  readonly strategy: Strategy;
+  /** Whether a gradient goes compressed, in a bucket with others of its kind. */
+  readonly sparse: (parameter: string) => boolean;
+  /** Whether updates run in the next step. */
+  readonly late: boolean;
+}
+
 /**
- * The gradients of what optimizers move, in the order in which they are ready.
- * @param compressed which of them go compressed, in buckets of their own
+ * Whether the update of a step may run in the next one: not where it needs all gradients before it moves the first parameter, or
+ * what it needs beside them is overwritten by the next step.
  */
+export const mayBeLate = ({ amp, clip, debug, dgc, elastic }: Strategy): boolean =>
+  amp !== "fp16" &&
+  (clip === undefined || !("globalNorm" in clip)) &&
+  debug?.nan !== true &&
+  dgc === undefined &&
+  elastic === undefined;
+
+/** The gradients of what optimizers move, in the order in which they are ready. */
 export function bucketsOf(
   { program, gradients }: Differentiated,
   rules: UpdateRules,
-  { fuseBytes, lastBucketBytes }: Strategy,
-  compressed: (parameter: string) => boolean,
+  { strategy: { fuseBytes, lastBucketBytes }, sparse: compressed, late }: BucketChoice,
 ): Bucket[] {
   const shapeOf = (name: string): readonly number[] => program.values[program.parameters[name]!.value]!.shape;
   const all = byReadiness(program, gradients)
@@ -30,7 +48,7 @@ export function bucketsOf(
     .map((parameter) => ({ parameter, shape: shapeOf(parameter) }));
   const [sparse, dense] = [true, false].map((which) => all.filter(({ parameter }) => compressed(parameter) === which));
   return [
-    ...planBuckets(dense!, { fuseBytes, lastBucketBytes }),
+    ...planBuckets(dense!, { fuseBytes, lastBucketBytes, ...(late && { share: LATE_SHARE }) }),
     ...planBuckets(sparse!, { fuseBytes, lastBucketBytes, compressed: true }),
   ];
 }

@@ -58,16 +58,30 @@ function rowsOf({ rank, calls }: RankTrace): object[] {
   ];
 }
 
-function spanOf({ rank, groups, calls }: RankTrace, { kind, index, start, end }: TimelineEvent, first: number): Span {
+/** Name, category and row of an event. */
+function labelOf(
+  { groups, calls }: RankTrace,
+  { kind, index }: TimelineEvent,
+): [name: string, cat: string, tid: number] {
   const call = calls[index];
-  const [name, cat, tid] =
-    kind === Kind.compute
-      ? [groups[index] ?? "step", "compute", TRAINER]
-      : kind === Kind.update
-        ? ["update", "compute", TRAINER]
-        : kind === Kind.wait
-          ? [`wait for ${call?.name}`, "wait", TRAINER]
-          : [call?.name ?? "", "wire", streamRow(call?.stream ?? 0)];
+  switch (kind) {
+    case Kind.compute:
+      return [groups[index] ?? "step", "compute", TRAINER];
+    case Kind.update:
+      return ["update", "compute", TRAINER];
+    case Kind.step:
+      return [`step ${index}`, "step", TRAINER];
+    case Kind.wait:
+      return [`wait for ${call?.name}`, "wait", TRAINER];
+    default:
+      return [call?.name ?? "", "wire", streamRow(call?.stream ?? 0)];
+  }
+}
+
+function spanOf(trace: RankTrace, event: TimelineEvent, first: number): Span {
+  const { rank } = trace;
+  const { start, end } = event;
+  const [name, cat, tid] = labelOf(trace, event);
   const [ts, until] = [start, end].map((time) => Math.round(1000 * (time - first))) as [number, number];
   return { ph: "X", name, cat, pid: processOf(rank), tid, ts, dur: until - ts };
 }

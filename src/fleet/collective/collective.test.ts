@@ -167,7 +167,9 @@ test("a trace shows the parts of the model, the buckets and the waits of all ran
         own.filter((span) => span.cat === "wait" && span.name === `wait for ${name}`).length,
       ).toBeGreaterThanOrEqual(steps);
     }
-    expect(own.map(({ name }) => name)).toEqual(expect.arrayContaining(["deep/0", "backward/deep/0", "update"]));
+    expect(own.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["step 1", "deep/0", "backward/deep/0", "update"]),
+    );
     const wire = own.filter(({ cat }) => cat === "wire").reduce((sum, { dur }) => sum + dur, 0);
     expect(communication!.seconds).toBeCloseTo(wire / 1e6, 4);
     expect(communication!.hidden).toBeCloseTo(Math.max(0, 1 - communication!.waited / communication!.seconds), 9);

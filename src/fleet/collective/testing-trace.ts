@@ -37,7 +37,7 @@ export function expectViewable(events: readonly (Span | Label)[], processes: rea
   const open = new Map<string, number[]>();
   let before = 0;
   for (const { pid, tid, ts, dur, name, cat } of spans) {
-    expect(typeof name === "string" && name !== "" && ["compute", "wait", "wire"].includes(cat)).toBe(true);
+    expect(typeof name === "string" && name !== "" && ["step", "compute", "wait", "wire"].includes(cat)).toBe(true);
     expect(labelled("process_name", pid) && labelled("thread_name", pid, tid)).toBe(true);
     expect(Number.isInteger(ts) && Number.isInteger(dur) && ts >= before && dur >= 0).toBe(true);
     before = ts;

@@ -2,8 +2,8 @@
 // thread writes, the main thread reads when training is over.
 import type { Heap } from "../../memory/index.ts";
 
-/** What an event tells of; its number says which group of instructions, or which collective. */
-export const Kind = { compute: 0, update: 1, wait: 2, wire: 3 } as const;
+/** What an event tells of; its number says which group of instructions, which collective, or which step. */
+export const Kind = { compute: 0, update: 1, wait: 2, wire: 3, step: 4 } as const;
 
 export interface TimelineEvent {
   readonly kind: number;

@@ -20,8 +20,16 @@ export function tracedUpdate(run: () => void, timeline: Timeline): () => void {
   };
 }
 
-/** @param executable of the plan */
-export function tracedRun({ instructions }: Plan, executable: Executable, timeline: Timeline): TracedRun {
+/**
+ * @param executable of the plan
+ * @param before what is to happen before an instruction
+ */
+export function tracedRun(
+  { instructions }: Plan,
+  executable: Executable,
+  timeline: Timeline,
+  before?: (instruction: number) => void,
+): TracedRun {
   const keys = instructions.map(({ scope = "", kind }) => {
     const parts = scope.split("/").filter((part) => part !== "");
     const backward = parts[0] === "backward";
@@ -38,11 +46,14 @@ export function tracedRun({ instructions }: Plan, executable: Executable, timeli
     current = group;
     start = now;
   };
-  const mark = (instruction: number): void => enter(groupOf[instruction]!);
+  const mark = (instruction: number): void => {
+    enter(groupOf[instruction]!);
+    before?.(instruction);
+  };
   return {
     groups,
     run() {
-      if (!timeline.tracing) return executable.run();
+      if (!timeline.tracing) return before === undefined ? executable.run() : executable.runMarked(before);
       executable.runMarked(mark);
       enter(-1);
     },
