@@ -61,25 +61,26 @@ function softmaxGradient(op: OpOf<"softmax_grad">, by: Replacement): boolean {
   return true;
 }
 
-/** loss = ln Σ e^x − x[label]; NaN where the label is no class, so that the error shows in the loss. */
+/**
+ * loss = ln Σ e^x − x[label]; NaN where the label is no class, so that the error shows in the loss. The logarithms come
+ * after all rows, four at a time.
+ */
 function crossEntropy(op: OpOf<"softmax_cross_entropy">, by: Replacement): boolean {
   const [logits, labels] = op.inputs as [ValueId, ValueId];
   const [loss, probabilities] = op.outputs as [ValueId, ValueId];
   const { shape } = by.typeOf(logits);
-  const [x, label, top, sum, target] = [e.input(0), e.input(1), e.input(2), e.input(3), e.input(4)];
+  const [x, index, top, sum, target] = [e.input(0), e.input(1), e.input(2), e.input(3), e.input(4)];
   const stages = [
     ...softmaxStages(x, top),
-    { op: "sum", expr: e.select(e.eq(e.index(), label), e.sub(x, top), 0) } as const,
+    { op: "sum", expr: e.select(e.eq(e.index(), index), e.sub(x, top), 0) } as const,
   ];
+  const exprs = [e.mul(e.exp(e.sub(x, top)), e.div(1, sum))];
+  const attrs = { stages, exprs, rowExprs: [sum, target], shape, ...typesOf(by, probabilities) };
+  const [, sums, targets] = by.emit("rows", [logits, perRow(by, labels)], attrs, [probabilities]);
+  const [total, own, label] = [e.input(0), e.input(1), e.input(2)];
   const isClass = e.mul(e.ge(label, 0), e.lt(label, shape.at(-1)!));
-  const attrs = {
-    stages,
-    exprs: [e.mul(e.exp(e.sub(x, top)), e.div(1, sum))],
-    rowExprs: [e.select(isClass, e.sub(e.log(sum), target), Number.NaN)],
-    shape,
-    ...typesOf(by, probabilities),
-  };
-  by.emit("rows", [logits, perRow(by, labels)], attrs, [probabilities, loss]);
+  const losses = [e.select(isClass, e.sub(e.log(total), own), Number.NaN)];
+  by.emit("map", [sums!, targets!, labels], { exprs: losses, ...typesOf(by, loss) }, [loss]);
   return true;
 }
 
