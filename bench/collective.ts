@@ -61,7 +61,7 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
     slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 32, steps: quick ? 1 : 4 }),
   "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
   "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),
-  "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 4 }),
+  "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 6 }),
   "bert-100": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "always" }),
   "bert-100-local": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "sometimes" }),
   "cores-resnet50": (quick) =>

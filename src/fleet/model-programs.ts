@@ -37,6 +37,7 @@ import { layoutOf, type TableLayout } from "../table/index.ts";
 import { bucketsOf, compressedIn, mayBeLate } from "./collective/bucket-choice.ts";
 import { compressedRule } from "./collective/dgc-rule.ts";
 import { exchangePhases } from "./collective/phases.ts";
+import { rowGradients } from "./collective/row-exchange.ts";
 import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
 import { isLocal, type Strategy, threadMode } from "./strategy.ts";
 import { taskPrograms } from "./task-programs.ts";
@@ -157,7 +158,12 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   const inStep = threads === 1 && gradientMerge === 1 && !apart && strategy.overlap !== false;
   const late = inStep && ranks > 1 && mayBeLate(strategy);
   const buckets =
-    strategy.mode === "collective" ? bucketsOf(differentiated, rules, { strategy, sparse, late }) : undefined;
+    strategy.mode === "collective"
+      ? bucketsOf(differentiated, rules, {
+          ...{ strategy, sparse, late },
+          rows: inStep ? rowGradients(differentiated, ranks) : new Map(),
+        })
+      : undefined;
   const deferred =
     strategy.mode === "sync" || buckets !== undefined || gradientMerge > 1 || remote
       ? deferUpdates(differentiated, rules, {

@@ -64,10 +64,11 @@ export function startsByNeed(
   for (const [at, op] of ops.entries()) for (const id of op.inputs) if (!firstReader.has(id)) firstReader.set(id, at);
   const readAt = ({ parts }: Bucket): number =>
     Math.min(...parts.map(({ parameter }) => firstReader.get(parameters[parameter]!.value) ?? ops.length));
-  const elements = buckets.reduce((sum, { length }) => sum + length, 0);
+  const lengthOf = ({ rows, length }: Bucket): number => rows?.length ?? length;
+  const elements = buckets.reduce((sum, bucket) => sum + lengthOf(bucket), 0);
   const jobs = startsWhenFull(program, gradients, buckets).map(({ bucket, after }) => ({
     ...{ bucket, after, release: timeBehind(after), due: 1 + timeBehind(readAt(bucket) - 1) },
-    length: (WIRE_SHARE * bucket.length) / elements,
+    length: (WIRE_SHARE * lengthOf(bucket)) / elements,
   }));
   let last = -1;
   return leastLate(jobs).map(({ job: { bucket, after }, start }) => {

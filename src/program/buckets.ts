@@ -9,6 +9,15 @@ export interface BucketPart {
   readonly shape: Shape;
 }
 
+/** Of a gradient that is 0 but for the rows that a batch's ids name. */
+export interface RowGradient {
+  /** The input that has the ids, and how many they are. */
+  readonly column: string;
+  readonly count: number;
+  /** Elements of a sum over the ranks that take as long on the wire as these rows. */
+  readonly length: number;
+}
+
 export interface Bucket {
   readonly name: string;
   /** Elements. */
@@ -16,6 +25,8 @@ export interface Bucket {
   readonly parts: readonly BucketPart[];
   /** Its gradients travel as the largest of them alone (deep gradient compression). */
   readonly compressed?: true;
+  /** Ranks send each other rows of the only gradient in it. */
+  readonly rows?: RowGradient;
 }
 
 export interface BucketOptions {

@@ -1,7 +1,14 @@
 // Programs: the representation of a model's step, how models are traced to it, differentiated, planned and checked.
 export { averageParameters, SHARE, snapshotName } from "./average-parameters.ts";
 export { type BatchNormOperands, batchNorm } from "./batch-norm.ts";
-export { type Bucket, type BucketOptions, type BucketPart, bucketOutput, planBuckets } from "./buckets.ts";
+export {
+  type Bucket,
+  type BucketOptions,
+  type BucketPart,
+  bucketOutput,
+  planBuckets,
+  type RowGradient,
+} from "./buckets.ts";
 export { type ParameterOptions, ProgramBuilder } from "./builder.ts";
 export { type Clip, clipRule } from "./clip.ts";
 export {

@@ -1,6 +1,13 @@
 // Which gradients of a model travel together, and which of them compressed.
 import { byReadiness } from "../../passes/index.ts";
-import { type Bucket, type Differentiated, type Program, planBuckets, type UpdateRules } from "../../program/index.ts";
+import {
+  type Bucket,
+  type Differentiated,
+  type Program,
+  planBuckets,
+  type RowGradient,
+  type UpdateRules,
+} from "../../program/index.ts";
 import type { Strategy } from "../strategy.ts";
 
 /** Which gradients deep gradient compression is for: long ones, where there is someone to send them to. */
@@ -21,6 +28,8 @@ export interface BucketChoice {
   readonly strategy: Strategy;
   /** Whether a gradient goes compressed, in a bucket with others of its kind. */
   readonly sparse: (parameter: string) => boolean;
+  /** Of which gradients ranks send each other rows. */
+  readonly rows: ReadonlyMap<string, RowGradient>;
   /** Whether updates run in the next step. */
   readonly late: boolean;
 }
@@ -40,15 +49,21 @@ export const mayBeLate = ({ amp, clip, debug, dgc, elastic }: Strategy): boolean
 export function bucketsOf(
   { program, gradients }: Differentiated,
   rules: UpdateRules,
-  { strategy: { fuseBytes, lastBucketBytes }, sparse: compressed, late }: BucketChoice,
+  { strategy: { fuseBytes, lastBucketBytes }, sparse: compressed, rows, late }: BucketChoice,
 ): Bucket[] {
   const shapeOf = (name: string): readonly number[] => program.values[program.parameters[name]!.value]!.shape;
   const all = byReadiness(program, gradients)
     .filter((name) => rules.parameter(name, program.parameters[name]!) !== undefined)
     .map((parameter) => ({ parameter, shape: shapeOf(parameter) }));
-  const [sparse, dense] = [true, false].map((which) => all.filter(({ parameter }) => compressed(parameter) === which));
+  const kindOf = ({ parameter }: (typeof all)[number]): "dense" | "rows" | "compressed" =>
+    compressed(parameter) ? "compressed" : rows.has(parameter) ? "rows" : "dense";
+  const { dense = [], rows: touched = [], compressed: long = [] } = Object.groupBy(all, kindOf);
   return [
-    ...planBuckets(dense!, { fuseBytes, lastBucketBytes, ...(late && { share: LATE_SHARE }) }),
-    ...planBuckets(sparse!, { fuseBytes, lastBucketBytes, compressed: true }),
+    ...planBuckets(dense, { fuseBytes, lastBucketBytes, ...(late && { share: LATE_SHARE }) }),
+    ...touched.map((gradient, i): Bucket => {
+      const [bucket] = planBuckets([gradient]);
+      return { ...bucket!, name: `rows ${i}: ${gradient.parameter}`, rows: rows.get(gradient.parameter)! };
+    }),
+    ...planBuckets(long, { fuseBytes, lastBucketBytes, compressed: true }),
   ];
 }

@@ -5,6 +5,7 @@ import type { Communication } from "../../engine/index.ts";
 import type { Heap } from "../../memory/index.ts";
 import { Wish } from "../control.ts";
 import { Dgc, type DgcHandle } from "./dgc.ts";
+import { RowExchange, type RowExchangeHandle } from "./row-exchange.ts";
 import { clock, Kind, Timeline } from "./timeline.ts";
 
 /** A collective that is ready to be started. */
@@ -37,6 +38,8 @@ export interface ExchangeHandle {
   readonly batch: number;
   /** Where long gradients are compressed. */
   readonly dgc?: DgcHandle;
+  /** By name of the bucket: gradients of which ranks send each other rows. */
+  readonly rows: Readonly<Record<string, RowExchangeHandle>>;
 }
 
 /** Numbers of a tally, in their order. */
@@ -56,6 +59,9 @@ export function attachCommunication(heap: Heap, handle: ExchangeHandle, notes = 
   const numbers = heap.f32(handle.tally.address, TALLY_NUMBERS);
   const meeting = all[handle.tally.stream];
   const dgc = handle.dgc && new Dgc(heap, handle.dgc);
+  const touched = new Map(
+    Object.entries(handle.rows).map(([name, rows]): [string, RowExchange] => [name, new RowExchange(heap, rows)]),
+  );
   const of = (name: string): NamedCall & { index: number; queue: CallQueue | undefined } => {
     const call = calls[name];
     if (call === undefined) throw new Error(`no collective was made ready for "${name}"`);
@@ -77,6 +83,7 @@ export function attachCommunication(heap: Heap, handle: ExchangeHandle, notes = 
       const { index, queue, id, bytes, gradients = false } = of(name);
       if (queue === undefined) return () => {};
       const compressed = dgc?.bucket(name);
+      const rows = touched.get(name);
       return () => {
         if (gradients && isOver()) {
           words[index] = NONE;
@@ -84,6 +91,7 @@ export function attachCommunication(heap: Heap, handle: ExchangeHandle, notes = 
         }
         const stage = compressed === undefined ? -1 : dgc!.stage;
         if (stage < 0) {
+          rows?.pack();
           words[index] = queue.start(id);
           timeline?.addSent(bytes);
           return;
@@ -97,9 +105,11 @@ export function attachCommunication(heap: Heap, handle: ExchangeHandle, notes = 
       const { index, queue } = of(name);
       if (queue === undefined) return () => {};
       const compressed = dgc?.bucket(name);
+      const rows = touched.get(name);
       return () => {
         if (words[index] === NONE) return;
         waitTimed(queue, words[index]!, index, timeline);
+        rows?.unpack();
         if (compressed === undefined) return;
         const { stage } = dgc!;
         if (stage >= 0) dgc!.restore(compressed, stage, numbers[TALLY.weight]!);

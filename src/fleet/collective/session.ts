@@ -16,6 +16,7 @@ import { expectSame } from "./description.ts";
 import { prepareDgc } from "./dgc-session.ts";
 import { type ExchangeHandle, type NamedCall, TALLY_NUMBERS } from "./handle.ts";
 import { type Places, programCalls } from "./program-calls.ts";
+import { prepareRows, type RowExchangeHandle } from "./row-exchange.ts";
 import { Timeline } from "./timeline.ts";
 
 export interface CollectiveOptions {
@@ -88,9 +89,19 @@ export class CollectiveSession {
     const streams = Math.max(1, this.#groups.length);
     const inStep = new Set(step.instructions.filter(({ kind }) => kind === "bucket").map(({ attrs }) => attrs.name));
     const placed = buckets.map((bucket, i) => ({ bucket, address: this.exchange + offsets[i]!, stream: i % streams }));
+    const rows: Record<string, RowExchangeHandle> = {};
     for (const { bucket, address, stream } of placed) {
       const { name, length: count } = bucket;
-      const call: CallOptions = { collective: "all-reduce", name, address, count, ...options };
+      let call: CallOptions = { collective: "all-reduce", name, address, count, ...options };
+      if (bucket.rows !== undefined) {
+        const ids = places.arena + step.inputs[bucket.rows.column]!.offset;
+        const ready = prepareRows({
+          ...{ bucket, address, ids, rank: job.rank, ranks: job.worldSize, wire: wire ?? "f32" },
+          allocate: (bytes) => this.#allocate(bytes),
+        });
+        call = ready.call;
+        rows[name] = ready.handle;
+      }
       calls[name] = { ...this.#prepare(call, stream), gradients: inStep.has(name) };
     }
     const dgc = prepareDgc({
@@ -112,6 +123,7 @@ export class CollectiveSession {
       ...{ rank: job.rank, queues: this.#groups.map(({ queue }) => queue.address) },
       ...{ calls, tickets, batch: layout.batch, timeline: this.timeline.address },
       tally: { ...this.#prepare(tally, 0), address },
+      rows,
       settles: strategy.elastic !== undefined,
       ...(dgc === undefined ? {} : { dgc }),
     };

@@ -38,7 +38,7 @@ export async function runRanks(program: Program, feeds: readonly Feed[]): Promis
       const tally = { stream: 0, id: 0, bytes: 0, address: 0 };
       const queues = [groups[rank]!.queue.address];
       const timeline = Timeline.create(heap).address;
-      const handle: ExchangeHandle = { rank, queues, calls, tickets, tally, timeline, batch: 1 };
+      const handle: ExchangeHandle = { rank, queues, calls, tickets, tally, timeline, batch: 1, rows: {} };
       const task: RankTask = { memory: heap.memory, prepared, provider: description, arena, handle };
       await new Promise((resolve, reject) =>
         new Worker(moduleUrl(import.meta.url, "./testing-program-thread"), { workerData: task })
