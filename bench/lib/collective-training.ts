@@ -116,7 +116,8 @@ export async function slowTraining({ model, mbit, batch, steps, exchanging }: Sl
     const options = {
       model,
       batch,
-      warmUp: every,
+      // Ranks that have just compiled are not in step yet.
+      warmUp: every === 1 ? Math.ceil(count / 4) : every,
       steps: count,
       strategy: { mode: "collective", ...strategy },
     } as const;
