@@ -42,8 +42,11 @@ export const matmul: OpDefinition<"matmul"> = {
     const da = (): number => (transposeA ? product(b, dy, transposeB, true, a) : product(dy, b, false, !transposeB, a));
     const db = (): number => (transposeB ? product(dy, a, true, transposeA, b) : product(a, dy, !transposeA, false, b));
     const dbias = (): number => builder.emit("reduce", [dy], { op: "sum", axes: [0], keepDims: false })[0]!;
-    const gradients = [needs[0] ? da() : undefined, needs[1] ? db() : undefined];
-    return bias === undefined ? gradients : [...gradients, needs[2] ? dbias() : undefined];
+    // What reads dy and a comes first, while they are in the cache; the gradient of a may then take a's place.
+    const biasGradient = bias !== undefined && needs[2] ? dbias() : undefined;
+    const right = needs[1] ? db() : undefined;
+    const left = needs[0] ? da() : undefined;
+    return bias === undefined ? [left, right] : [left, right, biasGradient];
   },
 
   reference({ attrs, inputs, outputs }) {
