@@ -14,7 +14,8 @@ export interface Runtime {
 }
 
 export interface Primitive {
-  readonly primitive: Handle;
+  /** Made when it is first asked for: the library then generates code, which whoever only plans needs not. */
+  primitive(): Handle;
   /** The primitive descriptor. */
   readonly descriptor: Handle;
   readonly scratchBytes: number;
@@ -95,10 +96,15 @@ export function createPrimitive(
       return undefined;
     }
     const scratchBytes = native.byteLength(native.memoryDescriptor(descriptor, Argument.scratchpad));
-    return { primitive: native.createPrimitive(descriptor), descriptor, scratchBytes };
+    return { primitive: later(() => native.createPrimitive(descriptor)), descriptor, scratchBytes };
   } finally {
     native.call("dnnl_primitive_attr_destroy", ["void*"], attributes);
   }
+}
+
+function later(make: () => Handle): () => Handle {
+  let made: Handle | undefined;
+  return () => (made ??= make());
 }
 
 /** Calls `use` with descriptors of the operands, as far as these are not free. */
@@ -198,7 +204,7 @@ export function reorderBetween({ native, engine }: OneDnn, from: Descriptor, to:
     const types = ["void*", "void*", "void*", "void*", "void*"];
     const descriptor = native.create("dnnl_reorder_primitive_desc_create", types, from, engine, to, engine, attributes);
     const scratchBytes = native.byteLength(native.memoryDescriptor(descriptor, Argument.scratchpad));
-    return { primitive: native.createPrimitive(descriptor), descriptor, scratchBytes };
+    return { primitive: later(() => native.createPrimitive(descriptor)), descriptor, scratchBytes };
   } finally {
     native.call("dnnl_primitive_attr_destroy", ["void*"], attributes);
   }
@@ -207,11 +213,12 @@ export function reorderBetween({ native, engine }: OneDnn, from: Descriptor, to:
 /** Binds a primitive to addresses. Calling it allocates nothing. */
 export function bindPrimitive(
   { library, heap, base }: Runtime,
-  { primitive, descriptor, scratchBytes }: Primitive,
+  { primitive: made, descriptor, scratchBytes }: Primitive,
   addresses: ArgumentAddresses,
   scratch: number,
 ): () => void {
   const { native, engine, stream } = library;
+  const primitive = made();
   const operands = Object.entries(addresses).map(([argument, address]): [number, number] => [+argument, address]);
   if (scratchBytes > 0) operands.push([Argument.scratchpad, scratch]);
   const count = operands.length;
