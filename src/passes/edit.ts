@@ -112,5 +112,7 @@ export function compact(program: Program): Program {
 
 /** The index of the op that defines each value; absent for inputs and parameters. */
 export function definitionsOf(ops: readonly Op[]): Map<ValueId, number> {
-  return new Map(ops.flatMap((op, at) => op.outputs.map((id): [ValueId, number] => [id, at])));
+  const definitions = new Map<ValueId, number>();
+  for (let at = 0; at < ops.length; at++) for (const id of ops[at]!.outputs) definitions.set(id, at);
+  return definitions;
 }

@@ -67,13 +67,14 @@ function fold(
   constants: ReadonlyMap<ValueId, number>,
   keep: readonly ValueId[] = [],
 ): Arithmetic {
-  const folded = exprs.map((expr) =>
-    simplify(
-      mapInputs(expr, (index) => {
-        const value = constants.get(inputs[index]!);
-        return value === undefined ? { op: "input", index } : constant(value);
-      }),
-    ),
-  );
+  const filled = inputs.some((id) => constants.has(id))
+    ? exprs.map((expr) =>
+        mapInputs(expr, (index) => {
+          const value = constants.get(inputs[index]!);
+          return value === undefined ? { op: "input", index } : constant(value);
+        }),
+      )
+    : exprs;
+  const folded = filled.map(simplify);
   return normalize({ exprs: folded, inputs }, keep);
 }

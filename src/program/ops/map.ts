@@ -138,19 +138,19 @@ export function expectArithmetic(inputs: readonly TensorType[], exprs: readonly 
   for (const type of inputs) {
     if (type.dtype === "u64") throw new ShapeError("64-bit ids have no arithmetic: look them up in a table first");
   }
-  for (const expr of exprs) {
-    for (const index of inputsOf(expr)) {
-      if (index >= inputs.length) throw new ShapeError(`an expression reads input ${index} of ${inputs.length}`);
+  const expectNode = (node: Expr): boolean => {
+    if (node.op === "input" && node.index >= inputs.length) {
+      throw new ShapeError(`an expression reads input ${node.index} of ${inputs.length}`);
     }
-    if (some(expr, (node) => node.op === "index" && shape.at(node.axis) === undefined)) {
+    if (node.op === "index" && shape.at(node.axis) === undefined) {
       throw new ShapeError(`an expression reads the index along an axis that [${shape.join(",")}] does not have`);
     }
-    const badSeed = some(
-      expr,
-      (node) => node.op === "uniform" && (node.seed.op !== "input" || inputs[node.seed.index]!.shape.length !== 0),
-    );
-    if (badSeed) throw new ShapeError("the seed of uniform must be a rank-0 input");
-  }
+    if (node.op === "uniform" && !(node.seed.op === "input" && inputs[node.seed.index]?.shape.length === 0)) {
+      throw new ShapeError("the seed of uniform must be a rank-0 input");
+    }
+    return false;
+  };
+  for (const expr of exprs) some(expr, expectNode);
 }
 
 /** Operands of a map's gradient: its inputs, its outputs, the gradients of its outputs. */
