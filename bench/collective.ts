@@ -58,10 +58,17 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   networks: overSlowNetworks,
   // A step that computes about as long as the gradients are on the wire.
   "resnet50-1000": (quick) =>
-    slowTraining({ model: "resnet50", mbit: 1000, batch: quick ? 1 : 32, steps: quick ? 1 : 12 }),
+    slowTraining({
+      model: "resnet50",
+      mbit: 1000,
+      batch: quick ? 1 : 32,
+      steps: quick ? 1 : 12,
+      rounds: quick ? 1 : 3,
+    }),
   "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
   "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),
-  "bert-1000": (quick) => slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 16 }),
+  "bert-1000": (quick) =>
+    slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 16, rounds: quick ? 1 : 3 }),
   "bert-100": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "always" }),
   "bert-100-local": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "sometimes" }),
   "cores-resnet50": (quick) =>
