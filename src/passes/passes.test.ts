@@ -229,6 +229,43 @@ describe("half precision", () => {
 });
 
 describe("simpler products", () => {
+  it.each(["bf16", "f16"] as const)("of thin matrices are those of whole ones in %s", (dtype) => {
+    for (const [rows, inner, columns] of [
+      [4, 3, 1],
+      [4, 1, 3],
+      [1, 3, 1],
+      [4, 3, 2],
+    ] as const) {
+      const forward = traced(
+        ({ x }, ctx) => {
+          const hidden = x.matmul(ctx.parameter("w", [3, inner], { kind: "glorot-uniform" })).tanh();
+          const y = hidden.matmul(ctx.parameter("v", [inner, columns], { kind: "glorot-uniform" }));
+          const part = y.matmul(ctx.parameter("u", [columns, 4], { kind: "glorot-uniform" })).slice(1, 1, 3);
+          return { loss: y.mul(y).sum().add(part.sum()) };
+        },
+        { x: f32(rows, 3) },
+      );
+      const half = mixedPrecision(forward, { dtype });
+      const { program, gradients } = differentiate(half, { loss: "loss" });
+      const step = { ...program, outputs: { ...program.outputs, ...gradients } };
+      const simple = simplifyMatmul(step);
+      verify(simple);
+      verify(optimize(step));
+      const values = (name: string, length: number): Float64Array =>
+        Float64Array.from({ length }, (_, i) => Math.sin(i + name.charCodeAt(0)));
+      const parameters = {
+        w: values("w", 3 * inner),
+        v: values("v", inner * columns),
+        u: values("u", columns * 4),
+      };
+      const of = (it: Program) => interpret(it, { x: values("x", rows * 3) }, { parameters }).outputs;
+      const expected = of(step);
+      for (const [name, numbers] of Object.entries(of(simple))) {
+        for (const [i, x] of numbers.entries()) expect(x, `${name}[${i}]`).toBeCloseTo(Number(expected[name]![i]), 2);
+      }
+    }
+  });
+
   it("an outer product is a map that fuses, even of a parameter that is updated", () => {
     const program = traced(
       ({ x }, ctx) => {
