@@ -99,8 +99,9 @@ export interface ProgramOptions {
   readonly optimizers: OptimizerGroups;
   readonly strategy: Strategy;
   readonly threads: number;
-  /** Workers that train together. */
+  /** Workers that train together, and whether they may be on several machines. */
   readonly ranks: number;
+  readonly networked?: boolean;
   readonly provider: Provider;
   /** That of the job's heap. */
   readonly addressType: AddressType;
@@ -112,7 +113,18 @@ export interface ProgramOptions {
 
 /** Traces, differentiates, optimizes, plans and compiles a model for batches of one layout. */
 export function modelPrograms(model: Model, options: ProgramOptions): ModelPrograms {
-  const { layout, optimizers, strategy, threads, ranks, provider, addressType, recompute, served = false } = options;
+  const {
+    layout,
+    optimizers,
+    strategy,
+    threads,
+    ranks,
+    provider,
+    addressType,
+    recompute,
+    served = false,
+    networked = false,
+  } = options;
   const inputs = Object.fromEntries(layout.columns.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   const task = taskPrograms(model, layout);
   const precise = (program: Program): Program => inPrecision(program, strategy);
@@ -156,7 +168,8 @@ export function modelPrograms(model: Model, options: ProgramOptions): ModelProgr
   const apart = isLocal(strategy);
   // With several threads, or gathered gradients, there is nothing to exchange before the step is over.
   const inStep = threads === 1 && gradientMerge === 1 && !apart && strategy.overlap !== false;
-  const late = inStep && ranks > 1 && mayBeLate(strategy);
+  // Sums in the memory of one machine are so fast that there is nothing to wait for.
+  const late = inStep && ranks > 1 && networked && mayBeLate(strategy);
   const buckets =
     strategy.mode === "collective"
       ? bucketsOf(differentiated, rules, {

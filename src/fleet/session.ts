@@ -88,6 +88,7 @@ export class Session {
       strategy,
       threads,
       ranks: job.worldSize,
+      networked: job.world.host !== undefined,
       provider,
       addressType: heap.addressType,
       recompute: strategy.recompute,

@@ -46,7 +46,7 @@ const file = clickFile(folder.path, "all.csv", 9 * UNION + 5, 3);
 const optimizer: Optimizer = adam({ lr: 0.02, epsilon: 1e-3 });
 let ranks: TestRanks;
 beforeAll(async () => {
-  ranks = await TestRanks.open(2, folder.path);
+  ranks = await TestRanks.open(2, folder.path, {}, true);
 });
 afterAll(async () => {
   await ranks[Symbol.asyncDispose]();
@@ -54,8 +54,8 @@ afterAll(async () => {
 });
 
 /** After one epoch, and after two more; and whether updates ran in the next steps. */
-async function trained(strategy: StrategyOptions): Promise<{ late: boolean; numbers: Numbers[] }> {
-  const results = await ranks.all(async (job) => {
+async function trained(strategy: StrategyOptions, by = ranks): Promise<{ late: boolean; numbers: Numbers[] }> {
+  const results = await by.all(async (job) => {
     const trainer = job.trainer(normalised, { strategy: { mode: "collective", ...strategy }, optimizer });
     const data = shareOf(file, UNION / 2, { rank: job.rank, workers: 2, folder: folder.path });
     const numbers: Numbers[] = [];
@@ -81,6 +81,11 @@ test("two ranks learn the same bits with updates in the next step as at the end 
     expect([late.late, whole.late]).toEqual([true, false]);
     same(late.numbers, whole.numbers);
   }
+});
+
+test("ranks that share the memory of a machine update at the end of a step", async () => {
+  await using here = await TestRanks.open(2, folder.path);
+  expect((await trained({}, here)).late).toBe(false);
 });
 
 test("what needs all gradients before it moves the first parameter is updated at the end of its step", async () => {

@@ -20,12 +20,14 @@ export class TestRanks implements AsyncDisposable {
     this.#coordinator = coordinator;
   }
 
-  static async open(workers: number, folder: string, options: InitOptions = {}): Promise<TestRanks> {
+  /** @param network as if each were on a machine of its own */
+  static async open(workers: number, folder: string, options: InitOptions = {}, network = false): Promise<TestRanks> {
     const coordinator = await Coordinator.start({ address: "tcp://127.0.0.1:0", workers, servers: 0 });
     const place = { job: "test", role: "worker", workers, servers: 0, attempt: 0 } as const;
     const sockets = mkdtempSync(join(folder, "s"));
+    const reached = network ? ({ host: "127.0.0.1", trustedNetwork: true } as const) : {};
     const jobs = Array.from({ length: workers }, (_, rank) => {
-      const world: World = { ...place, rank, coordinator: coordinator.address, folder: sockets };
+      const world: World = { ...place, rank, coordinator: coordinator.address, folder: sockets, ...reached };
       return init({ maxBytes: HEAP, threads: 1, engine: "wasm", ...options, world });
     });
     return new TestRanks(await Promise.all(jobs), coordinator);
