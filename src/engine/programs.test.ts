@@ -70,9 +70,6 @@ const spec: TableSpec = {
 };
 const rules = { features: { v: adagrad, w: shared } };
 
-/** Random stacks subtract numbers that are nearly the same, whose rounding errors stay. */
-const TOLERANCE = 1e-2;
-
 /** Runs steps both ways and compares all outputs, parameters and tables after each. */
 function compare(program: Program, seed: number, steps: number, provider: Provider = plainProvider(heap)): void {
   const planned = plan(lower(program), { scratch: (op) => scratchBytes(op, provider) });
@@ -104,17 +101,17 @@ function compare(program: Program, seed: number, steps: number, provider: Provid
     const expected = interpret(program, given, { parameters, tables: usesTable ? { features: twin } : {} });
     for (const [name, operand] of Object.entries(planned.outputs)) {
       const numbers = Array.from(expected.outputs[name]!, Number);
-      expect(relativeError(bench.read(operand), numbers), `${name} of step ${step}`).toBeLessThan(TOLERANCE);
+      expect(relativeError(bench.read(operand), numbers), `${name} of step ${step}`).toBeLessThan(2e-3);
     }
     for (const [name, operand] of Object.entries(planned.parameters)) {
       expect(relativeError(bench.read(operand), [...parameters[name]!]), `${name} after step ${step}`).toBeLessThan(
-        TOLERANCE,
+        2e-3,
       );
     }
     for (const { name } of usesTable ? spec.fields : []) {
       const weights = twin.keys.flatMap((key) => [...twin.weights(twin.find(key, false), name)]);
       expect(relativeError(weightsOf(table, twin.keys, name), weights), `${name} after step ${step}`).toBeLessThan(
-        TOLERANCE,
+        2e-3,
       );
     }
   }
@@ -184,7 +181,11 @@ const layers: Readonly<Record<string, (h: Tensor, ctx: TraceContext, x: Inputs) 
   rowMax: (h) => h.sub(h.max({ axes: -1, keepDims: true })).exp(),
   transpose: (h) => h.transpose().mul(1.5).transpose(),
   cross: (h, ctx) => h.mul(h.matmul(ctx.parameter("w", [h.shape[1]!, 1], { kind: "zeros" }))).add(h),
-  fm: (h) => h.mul(fm(h.reshape([batch, 1, h.shape[1]!]).add(h.mean({ keepDims: true }).reshape([1, 1, 1])))).tanh(),
+  fm: (h) => {
+    // One field has no pairs: rounding errors alone would then decide what is the largest of a row.
+    const fields = concat([h, h.mul(0.5)]).reshape([batch, 2, h.shape[1]!]);
+    return h.mul(fm(fields.add(h.mean({ keepDims: true }).reshape([1, 1, 1])))).tanh();
+  },
   embedding: (h, ctx, x) => concat([h, ctx.table(spec).lookup(x.ids).gather("v").flatten()]),
   pool: (h, ctx, x) => concat([ctx.table(spec).lookup(x.ids).gatherPool("v", "mean"), h]),
 };
