@@ -1,7 +1,7 @@
 // Debugging aids: DEBUG=1 prints a plan's instructions; with DEBUG=2, or the switch `debug.nan` of a strategy, each
 // instruction is followed by a look for numbers that are not finite.
 import type { Call, Device } from "./device.ts";
-import type { Instruction, Operand, Plan } from "./plan.ts";
+import { type Operand, type Plan, written } from "./plan.ts";
 import { formatOp, formatType } from "./tensor.ts";
 
 export const debugLevel = (): number => Number(process.env.DEBUG) || 0;
@@ -34,11 +34,6 @@ export function finiteCheck(plan: Plan, index: number, device: Device, addressOf
       if (at >= 0) throw new NonFiniteError(describe(plan, index, i, at, device, addressOf));
     }
   };
-}
-
-/** What an instruction writes. */
-export function written({ kind, inputs, outputs, attrs }: Instruction): readonly Operand[] {
-  return kind === "update" ? (attrs.targets as readonly number[]).map((target) => inputs[target]!) : outputs;
 }
 
 function describe(

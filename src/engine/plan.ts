@@ -40,6 +40,18 @@ export interface Instruction {
   readonly scope?: string;
 }
 
+/** Of an instruction's operands, or of what stands for them, those that it writes. */
+export const writtenOf = <T>(
+  { kind, attrs }: Pick<Instruction, "kind" | "attrs">,
+  inputs: readonly T[],
+  outputs: readonly T[],
+): readonly T[] =>
+  kind === "update" ? (attrs.targets as readonly number[]).map((target) => inputs[target]!) : outputs;
+
+/** What an instruction writes. */
+export const written = (instruction: Instruction): readonly Operand[] =>
+  writtenOf(instruction, instruction.inputs, instruction.outputs);
+
 export interface Plan {
   readonly instructions: readonly Instruction[];
   readonly arenaBytes: number;

@@ -34,10 +34,9 @@ import {
 } from "../program/index.ts";
 import { withOldWeights } from "../ps/worker/index.ts";
 import { layoutOf, type TableLayout } from "../table/index.ts";
-import { bucketsOf, compressedIn, mayBeLate } from "./collective/bucket-choice.ts";
+import { bucketsOf, compressedIn, mayBeLate, rowGradients } from "./collective/bucket-choice.ts";
 import { compressedRule } from "./collective/dgc-rule.ts";
 import { exchangePhases } from "./collective/phases.ts";
-import { rowGradients } from "./collective/row-exchange.ts";
 import { type ModelRules, modelRules, type OptimizerGroups } from "./optimizer-groups.ts";
 import { isLocal, type Strategy, threadMode } from "./strategy.ts";
 import { taskPrograms } from "./task-programs.ts";

@@ -1,6 +1,6 @@
 // Programs that apply gradients read what all threads left in their own arenas; in mode `sync` only the first thread moves
 // running statistics.
-import { bytesOf, type Operand, type Plan, type Prepared } from "../engine/index.ts";
+import { byteLength, type Operand, type Plan, type Prepared } from "../engine/index.ts";
 import { replicaInput } from "../program/index.ts";
 
 /** A plan that leaves something in its outputs, and the arena that a thread runs it in. */
@@ -31,9 +31,9 @@ export function relocateInputs({ update, shared, exchange = 0, sources }: Reloca
     for (const { plan: source, arena } of list) {
       for (const [name, output] of Object.entries(source.outputs)) {
         const placeholder = plan.inputs[replicaInput(name, replica)];
-        if (placeholder === undefined || bytesIn(placeholder) === 0) continue;
+        if (placeholder === undefined || byteLength(placeholder) === 0) continue;
         const base = { arena, shared, exchange }[output.space];
-        const end = placeholder.offset + bytesIn(placeholder);
+        const end = placeholder.offset + byteLength(placeholder);
         places.push({ start: placeholder.offset, end, by: base + output.offset - placeholder.offset });
       }
     }
@@ -64,7 +64,7 @@ export function withOwnStatistics(step: Prepared): Prepared {
   let { arenaBytes } = step.plan;
   const own = (operand: Operand): Operand => {
     const offset = arenaBytes;
-    const bytes = bytesIn(operand);
+    const bytes = byteLength(operand);
     arenaBytes += Math.ceil(bytes / 64) * 64;
     return { ...operand, space: "arena", offset };
   };
@@ -76,8 +76,6 @@ export function withOwnStatistics(step: Prepared): Prepared {
   });
   return { ...step, plan: { ...step.plan, instructions, arenaBytes } };
 }
-
-const bytesIn = ({ shape, dtype }: Operand): number => shape.reduce((a, b) => a * b, bytesOf[dtype]);
 
 /** An address that no operand of the shared space reaches beyond; 8 bytes is the widest element. */
 const endOf = ({ space, offset, shape }: Operand): number =>

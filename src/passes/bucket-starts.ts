@@ -2,7 +2,7 @@
 // is there first, though its gradients are the last to be ready.
 import type { Bucket } from "../program/buckets.ts";
 import type { Program, ValueId } from "../program/ir.ts";
-import { definitionsOf } from "./edit.ts";
+import { definitionsOf, usesOf } from "./edit.ts";
 import { workOf } from "./op-work.ts";
 
 export interface BucketStart {
@@ -60,10 +60,9 @@ export function startsByNeed(
   for (let at = 1; at < ends.length; at++) ends[at]! += ends[at - 1]!;
   const total = ends.at(-1) ?? 1;
   const timeBehind = (at: number): number => (ends[at] ?? 0) / total;
-  const firstReader = new Map<ValueId, number>();
-  for (const [at, op] of ops.entries()) for (const id of op.inputs) if (!firstReader.has(id)) firstReader.set(id, at);
+  const { readers } = usesOf(ops, program.outputs);
   const readAt = ({ parts }: Bucket): number =>
-    Math.min(...parts.map(({ parameter }) => firstReader.get(parameters[parameter]!.value) ?? ops.length));
+    Math.min(...parts.map(({ parameter }) => readers.get(parameters[parameter]!.value)?.[0] ?? ops.length));
   const lengthOf = ({ rows, length }: Bucket): number => rows?.length ?? length;
   const elements = buckets.reduce((sum, bucket) => sum + lengthOf(bucket), 0);
   const jobs = startsWhenFull(program, gradients, buckets).map(({ bucket, after }) => ({
@@ -80,16 +79,17 @@ export function startsByNeed(
 
 /** Schrage's rule, and as long as it pays Carlier's correction: what held up the latest bucket may start only when that is full. */
 function leastLate(jobs: readonly Job[]): Schedule["jobs"] {
-  let best = byDueDate(jobs);
-  for (let all = jobs, tries = jobs.length; tries > 0; tries--) {
-    const { jobs: list } = byDueDate(all);
+  let [all, current] = [jobs, byDueDate(jobs)];
+  let best = current;
+  for (let tries = jobs.length; tries > 0; tries--) {
+    const { jobs: list } = current;
     const latest = list.reduce((worst, each) => (lateness(each) > lateness(worst) ? each : worst));
     const before = list.slice(0, list.indexOf(latest));
     const culprit = before.findLast(({ job, end }) => job.due > latest.job.due && end > latest.job.release);
     if (culprit === undefined) break;
     all = all.map((job) => (job.bucket === culprit.job.bucket ? { ...job, release: latest.job.release } : job));
-    const next = byDueDate(all);
-    if (next.late < best.late) best = next;
+    current = byDueDate(all);
+    if (current.late < best.late) best = current;
   }
   return best.jobs;
 }

@@ -3,6 +3,7 @@ export { absorbTransposes } from "./absorb-transposes.ts";
 export { type BucketStart, startsByNeed, startsWhenFull } from "./bucket-starts.ts";
 export { eliminateCommonSubexpressions } from "./common-subexpressions.ts";
 export { eliminateDeadCode } from "./dead-code.ts";
+export { definitionsOf, usesOf } from "./edit.ts";
 export { type ExternalLookup, externalLookups } from "./external-lookups.ts";
 export { foldConstants } from "./fold-constants.ts";
 export { fuse } from "./fuse.ts";

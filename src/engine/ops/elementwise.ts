@@ -8,7 +8,7 @@ import {
   reduceScratch,
   rowsScratch,
 } from "../../kernels/index.ts";
-import type { FloatType } from "../plan.ts";
+import { type FloatType, writtenOf } from "../plan.ts";
 import { check, checkArity, checkType, normalizeAxis, type OpSignature, sizeOf, type TensorType } from "../tensor.ts";
 import { type BindOp, call } from "./op.ts";
 
@@ -107,11 +107,9 @@ export function elementwiseKernel(op: OpSignature): Kernel | undefined {
 export const elementwiseScratch = (op: OpSignature): number =>
   op.kind === "rows" ? rowsScratch(kernelSpecs.rows(op)) : reduceScratch(kernelSpecs.reduce(op));
 
-const bindElementwise: BindOp = ({ instruction, inputs, outputs, scratch, kernels }) => {
-  const targets = instruction.attrs.targets as readonly number[] | undefined;
-  const written = instruction.kind === "update" ? targets!.map((target) => inputs[target]!) : outputs;
-  return [call(kernels[0]!, ...inputs, ...written, ...(scratch === 0 ? [] : [scratch]))];
-};
+const bindElementwise: BindOp = ({ instruction, inputs, outputs, scratch, kernels }) => [
+  call(kernels[0]!, ...inputs, ...writtenOf(instruction, inputs, outputs), ...(scratch === 0 ? [] : [scratch])),
+];
 
 export const elementwiseOps: Readonly<Record<ElementwiseKind, BindOp>> = {
   map: bindElementwise,

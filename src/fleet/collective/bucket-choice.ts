@@ -1,12 +1,14 @@
-// Which gradients of a model travel together, and which of them compressed.
-import { byReadiness } from "../../passes/index.ts";
+// Which gradients of a model travel together, which of them compressed, and which as the rows that are not 0.
+import { byReadiness, definitionsOf } from "../../passes/index.ts";
 import {
   type Bucket,
   type Differentiated,
+  type Op,
   type Program,
   planBuckets,
   type RowGradient,
   type UpdateRules,
+  type ValueId,
 } from "../../program/index.ts";
 import type { Strategy } from "../strategy.ts";
 
@@ -20,6 +22,41 @@ export function compressedIn(
   const sizeOf = (name: string): number => values[parameters[name]!.value]!.shape.reduce((a, b) => a * b, 1);
   return (name) => sizeOf(name) >= dgc.minElements;
 }
+
+/** Whole gradients travel as fast as rows of half their bytes. */
+const LEAST_SAVING = 2;
+
+/**
+ * Of gradients that are 0 but for the rows of a batch's ids: which column has these, by parameter. Only those that the
+ * rows of all ranks are much shorter than.
+ */
+export function rowGradients({ program, gradients }: Differentiated, ranks: number): Map<string, RowGradient> {
+  if (ranks === 1) return new Map();
+  const { ops, values } = program;
+  const definitions = definitionsOf(ops);
+  const definition = (id: ValueId): Op | undefined => ops[definitions.get(id) ?? -1];
+  const columns = new Map(Object.entries(program.inputs).map(([name, id]) => [id, name]));
+  const found = new Map<string, RowGradient>();
+  for (const [parameter, gradient] of Object.entries(gradients)) {
+    let op = definition(gradient);
+    // The gradient of weights in half precision is rounded, which leaves zeros.
+    while (op !== undefined && isCast(op)) op = definition(op.inputs[0]!);
+    if (op?.kind !== "embedding_grad") continue;
+    let ids = op.inputs[0]!;
+    for (let view = definition(ids); view?.kind === "reshape"; view = definition(ids)) ids = view.inputs[0]!;
+    const column = columns.get(ids);
+    if (column === undefined) continue;
+    const [rows, width] = values[gradient]!.shape as [number, number];
+    const count = values[ids]!.shape.reduce((a, b) => a * b, 1);
+    // Of a sum over P ranks each sends 2·(P − 1)/P of the matrix, of rows P − 1 times its own.
+    const length = Math.ceil((count * (width + 1) * ranks) / 2);
+    if (LEAST_SAVING * length <= rows * width) found.set(parameter, { column, count, length });
+  }
+  return found;
+}
+
+const isCast = (op: Op): boolean =>
+  op.kind === "map" && op.inputs.length === 1 && op.attrs.exprs.length === 1 && op.attrs.exprs[0]!.op === "input";
 
 /** Where updates run in the next step, buckets have an order of their own: short ones overtake sooner. */
 const LATE_SHARE = 1 / 24;

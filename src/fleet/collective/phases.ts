@@ -1,4 +1,5 @@
 // What runs after the step of a rank: what its threads have is summed, exchanged with the other ranks, and applied.
+import { usesOf } from "../../passes/index.ts";
 import { type Bucket, type DeferredUpdates, type Program, ProgramBuilder } from "../../program/index.ts";
 import { shares } from "../update-phases.ts";
 
@@ -14,10 +15,9 @@ const byBucket = (buckets: readonly Bucket[]): string[] =>
   buckets.flatMap(({ parts }) => parts.map(({ parameter }) => parameter));
 
 /** Parameters as a step reads them. */
-function byUse({ ops, parameters }: Program): string[] {
-  const read = new Set(ops.flatMap(({ inputs }) => inputs));
-  const at = new Map([...read].map((id, i) => [id, i]));
-  const placeOf = (name: string): number => at.get(parameters[name]!.value) ?? read.size;
+function byUse({ ops, outputs, parameters }: Program): string[] {
+  const { readers } = usesOf(ops, outputs);
+  const placeOf = (name: string): number => readers.get(parameters[name]!.value)?.[0] ?? ops.length;
   return Object.keys(parameters).sort((a, b) => placeOf(a) - placeOf(b));
 }
 

@@ -1,44 +1,10 @@
-// Gradients of embeddings whose batches touch few rows: ranks send each other these rows instead of summing all. Which
-// gradients these are, what makes their exchange ready, and what a trainer thread does with them.
+// Gradients of embeddings whose batches touch few rows: ranks send each other these rows instead of summing all. What makes
+// their exchange ready, and what a trainer thread does with them.
 import type { CallOptions } from "../../collective/index.ts";
 import { RowCodec, type RowShape, rowMessageBytes } from "../../collective/row-message.ts";
 import type { FloatType } from "../../kernels/half.ts";
 import type { Heap } from "../../memory/index.ts";
-import type { Bucket, Differentiated, Op, RowGradient, ValueId } from "../../program/index.ts";
-
-/** Whole gradients travel as fast as rows of half their bytes. */
-const LEAST_SAVING = 2;
-
-/**
- * Of gradients that are 0 but for the rows of a batch's ids: which column has these, by parameter. Only those that the
- * rows of all ranks are much shorter than.
- */
-export function rowGradients({ program, gradients }: Differentiated, ranks: number): Map<string, RowGradient> {
-  if (ranks === 1) return new Map();
-  const { ops, values } = program;
-  const definitions = new Map<ValueId, Op>(ops.flatMap((op) => op.outputs.map((id) => [id, op] as const)));
-  const columns = new Map(Object.entries(program.inputs).map(([name, id]) => [id, name]));
-  const found = new Map<string, RowGradient>();
-  for (const [parameter, gradient] of Object.entries(gradients)) {
-    let op = definitions.get(gradient);
-    // The gradient of weights in half precision is rounded, which leaves zeros.
-    while (op !== undefined && isCast(op)) op = definitions.get(op.inputs[0]!);
-    if (op?.kind !== "embedding_grad") continue;
-    let ids = op.inputs[0]!;
-    for (let view = definitions.get(ids); view?.kind === "reshape"; view = definitions.get(ids)) ids = view.inputs[0]!;
-    const column = columns.get(ids);
-    if (column === undefined) continue;
-    const [rows, width] = values[gradient]!.shape as [number, number];
-    const count = values[ids]!.shape.reduce((a, b) => a * b, 1);
-    // Of a sum over P ranks each sends 2·(P − 1)/P of the matrix, of rows P − 1 times its own.
-    const length = Math.ceil((count * (width + 1) * ranks) / 2);
-    if (LEAST_SAVING * length <= rows * width) found.set(parameter, { column, count, length });
-  }
-  return found;
-}
-
-const isCast = (op: Op): boolean =>
-  op.kind === "map" && op.inputs.length === 1 && op.attrs.exprs.length === 1 && op.attrs.exprs[0]!.op === "input";
+import type { Bucket } from "../../program/index.ts";
 
 /** As plain data, by thread. */
 export interface RowExchangeHandle extends RowShape {
