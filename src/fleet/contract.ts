@@ -113,11 +113,15 @@ export function trainingContract(engine: NonNullable<InitOptions["engine"]>): vo
       await trainer.close();
     });
 
+    // oneDNN takes the ways to multiply that were fastest when it tried them, unless a strategy is deterministic.
+    const deterministic = mode === "sync";
+    if (engine === "onednn" && !deterministic) return;
+
     test("repeats itself to the bit", async () => {
       const dataset = clicks(train.path, batch, { order: "file" });
       const noisy = deepFM({ ...clickColumns, dim: 4, hidden: [8], dropout: 0.3, norm: "batch" });
       const once = async () => {
-        const trainer = job.trainer(noisy, { strategy: { mode, deterministic: mode === "sync" }, seed: 5 });
+        const trainer = job.trainer(noisy, { strategy: { mode, deterministic }, seed: 5 });
         await trainer.fit(dataset, { progress: false });
         const numbers = await learnt(trainer, dataset);
         await trainer.close();
