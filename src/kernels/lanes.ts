@@ -11,6 +11,8 @@ export interface Address {
   readonly bytes: ElementBytes;
   /** Bytes from one row of a group to the next; default 0. */
   readonly rowBytes?: number;
+  /** Bytes from lane to lane where other elements lie between; of elements of 32 bits. */
+  readonly laneBytes?: number;
   /** Whether all lanes read one element, though it is another one in each row of a group. */
   readonly splat?: boolean;
 }
@@ -233,9 +235,11 @@ export class LaneEmitter {
     const node = this.#node(id);
     switch (node.kind) {
       case "load": {
-        const { pointer, offset, bytes, rowBytes = 0, splat = !node.varies } = this.#sources.address(node.operand);
+        const address = this.#sources.address(node.operand);
+        const { pointer, offset, bytes, rowBytes = 0, laneBytes = bytes, splat = !node.varies } = address;
         const start = offset + rowBytes * this.#row;
         if (splat) fn.loadSplat(pointer, start, bytes);
+        else if (laneBytes !== bytes) fn.loadApart(pointer, start, this.#lanes, laneBytes);
         else if (node.upper && this.#hasNeighbour()) {
           this.#loadHalfOfEight(node.operand, pointer, start);
           return;

@@ -109,6 +109,7 @@ export class Lowering {
   readonly #dtypes: readonly ElementType[];
   readonly #counterOf: (name: number | "flat") => number;
   readonly #stages = new Map<number, NodeId>();
+  #index: NodeId | undefined;
   readonly #done = new Map<Expr, NodeId>();
 
   /**
@@ -124,6 +125,21 @@ export class Lowering {
   /** Lets an operand stand for a node. */
   define(operand: number, node: NodeId): void {
     this.#stages.set(operand, node);
+  }
+
+  /** Lets the index along the last axis stand for a node. */
+  defineIndex(node: NodeId): void {
+    this.#index = node;
+  }
+
+  /** An operand's elements as f32. */
+  operand(index: number): NodeId {
+    const g = this.#graph;
+    const type = this.#dtypes[index]!;
+    if (type === "bf16" || type === "f16") return loadHalf(g, type, index);
+    const raw = g.load(index);
+    if (type === "f32") return raw;
+    return g.op(type === "u32" ? simd.convertU : simd.convertS, raw);
   }
 
   /** The node that computes `expr` as f32. */
@@ -177,20 +193,14 @@ export class Lowering {
   #instruction(expr: Expr): NodeId {
     const g = this.#graph;
     switch (expr.op) {
-      case "input": {
-        const stage = this.#stages.get(expr.index);
-        if (stage !== undefined) return stage;
-        const type = this.#dtypes[expr.index]!;
-        if (type === "bf16" || type === "f16") return loadHalf(g, type, expr.index);
-        const raw = g.load(expr.index);
-        if (type === "f32") return raw;
-        return g.op(type === "u32" ? simd.convertU : simd.convertS, raw);
-      }
+      case "input":
+        return this.#stages.get(expr.index) ?? this.operand(expr.index);
       case "const":
         return g.f32(expr.value);
       case "uniform":
         return uniform(g, this.#seed(expr.seed), g.counter(this.#counterOf("flat")), expr.stream);
       case "index":
+        if (expr.axis === -1 && this.#index !== undefined) return this.#index;
         return g.op(simd.convertS, g.counter(this.#counterOf(expr.axis)));
       case "select":
         return pick(g, this.#mask(expr.test), this.#value(expr.x), this.#value(expr.y));

@@ -10,7 +10,8 @@ import { Lowering } from "./lower.ts";
 import { mapFunction } from "./map.ts";
 import { columnScratch, F64_BYTES, reduceColumns } from "./reduce-columns.ts";
 import { reduceRows } from "./reduce-rows.ts";
-import { elementBytes, type MapKernel, type ReduceKernel } from "./spec.ts";
+import { shortRowsFunction, shortRowsOf } from "./short-rows.ts";
+import { elementBytes, type MapKernel, type ReduceKernel, type RowsKernel } from "./spec.ts";
 import { checkReduce } from "./validate.ts";
 import { FunctionBuilder } from "./wasm.ts";
 
@@ -64,6 +65,9 @@ export function reduceFunction(kernel: ReduceKernel, addressType: AddressType): 
   const { exprs, inputs, op } = kernel;
   const loops = loopsOf(kernel);
   if (loops === undefined) return mapFunction(withoutSums(kernel), addressType);
+  const along = alongRows(kernel);
+  const short = along && shortRowsOf(along);
+  if (short !== undefined) return shortRowsFunction(along!, short, addressType);
   const { kept, reduced, inner, counters, scratchBytes } = loops;
   const fn = new FunctionBuilder(inputs.length + exprs.length + (scratchBytes > 0 ? 1 : 0), addressType);
   const outputs = exprs.map((_, i) => inputs.length + i);
@@ -108,6 +112,13 @@ export function reduceFunction(kernel: ReduceKernel, addressType: AddressType): 
   if (inner.reduced) reduceRows(context);
   else reduceColumns(context);
   return fn;
+}
+
+/** The same as passes along rows, where only the last dimension vanishes. */
+function alongRows({ op, exprs, shape, inputs, axes }: ReduceKernel): RowsKernel | undefined {
+  if (axes.length !== 1 || axes[0] !== shape.length - 1) return undefined;
+  const rowExprs = exprs.map((_, i) => ({ op: "input", index: inputs.length + i }) as const);
+  return { type: "rows", stages: exprs.map((expr) => ({ op, expr })), exprs: [], rowExprs, shape, inputs };
 }
 
 /** The map that is the reduction where each element is a result of its own, or where there are none. */

@@ -10,6 +10,7 @@ import { broadcastStrides, collapse, type Loop, nest, overTurns, Pointers, times
 import { Lowering } from "./lower.ts";
 import { Outputs } from "./outputs.ts";
 import { additionsOf, overRow, registersOf } from "./row-walk.ts";
+import { shortRowsFunction, shortRowsOf } from "./short-rows.ts";
 import { elementBytes, type RowsKernel } from "./spec.ts";
 import { checkRows } from "./validate.ts";
 import { FunctionBuilder, valueType } from "./wasm.ts";
@@ -101,12 +102,15 @@ function keptOf(graph: Graph, stages: Passes["stages"], roots: readonly NodeId[]
 const paddedBytes = ({ shape }: RowsKernel): number => 16 * Math.ceil(shape.at(-1)! / 4);
 
 /** Bytes of scratch memory that a rows kernel wants while it runs. */
-export const rowsScratch = (kernel: RowsKernel): number => paddedBytes(kernel) * passesOf(kernel).kept.length;
+export const rowsScratch = (kernel: RowsKernel): number =>
+  shortRowsOf(kernel) === undefined ? paddedBytes(kernel) * passesOf(kernel).kept.length : 0;
 
 export function rowsFunction(kernel: RowsKernel, addressType: AddressType): FunctionBuilder {
   checkRows(kernel);
   const { stages, exprs, rowExprs, shape, inputs, dtypes = exprs.map(() => "f32" as const) } = kernel;
   const { graph, counters, outer, inner, kept, ...nodes } = passesOf(kernel);
+  const short = shortRowsOf(kernel);
+  if (short !== undefined) return shortRowsFunction(kernel, short, addressType);
   const scratch = inputs.length + exprs.length + rowExprs.length;
   const fn = new FunctionBuilder(scratch + (kept.length > 0 ? 1 : 0), addressType);
   if (shape.includes(0)) return fn;

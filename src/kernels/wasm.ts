@@ -255,6 +255,27 @@ export class FunctionBuilder {
     this.#laneAccess(storeLaneOp[bytes], offset + 2 * bytes, 2, bytes);
   }
 
+  /** Loads the first `lanes` (1 to 4) elements of 32 bits that lie `apart` bytes from each other; the other lanes are zeros. */
+  loadApart(pointer: number, offset: number, lanes: number, apart: number): void {
+    // The pointers of later lanes lie below the vector that their instructions complete.
+    for (let lane = 0; lane < lanes; lane++) this.get(pointer);
+    this.#memory(0x5c, offset, 4);
+    for (let lane = 1; lane < lanes; lane++) this.#laneAccess(loadLaneOp[4], offset + lane * apart, lane, 4);
+  }
+
+  /** Stores the first `lanes` lanes of a v128 local `apart` bytes from each other. */
+  storeApart(pointer: number, offset: number, lanes: number, apart: number, value: number): void {
+    if (apart === 4) {
+      this.store(pointer, offset, lanes, value, 4);
+      return;
+    }
+    for (let lane = 0; lane < lanes; lane++) {
+      this.get(pointer);
+      this.get(value);
+      this.#laneAccess(storeLaneOp[4], offset + lane * apart, lane, 4);
+    }
+  }
+
   /** Loads eight elements of 16 bits as they are. */
   loadEight(pointer: number, offset: number): void {
     this.get(pointer);
