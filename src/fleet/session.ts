@@ -2,28 +2,26 @@
 // thread.
 import type { BatchLayout, Pipeline } from "../data/index.ts";
 import { bind, noCommunication, type Prepared } from "../engine/index.ts";
-import { attachProvider, type SelectedProvider } from "../engine/providers/index.ts";
+import { attachProvider } from "../engine/providers/index.ts";
 import type { Model } from "../models/index.ts";
-import { accumulatorName, averageName, progressName } from "../program/index.ts";
 import { Table } from "../table/index.ts";
 import type { BatchSource } from "./batch-source.ts";
-import { updatesBefore } from "./collective/late-update.ts";
-import type { LocalWork } from "./collective/local-rounds.ts";
 import { CollectiveSession } from "./collective/session.ts";
 import type { SinkWork } from "./gradient-sink.ts";
 import type { Job } from "./job.ts";
 import { createLossScales, freeLossScales } from "./loss-scale.ts";
 import { lossScaleSchema } from "./loss-scale-options.ts";
-import { expectRoom, type MemoryReport, memoryNote, memoryReport } from "./memory-report.ts";
-import type { MergeHandle } from "./merge.ts";
+import type { MemoryReport } from "./memory-report.ts";
 import { type ModelPrograms, modelPrograms, type ProgramOptions } from "./model-programs.ts";
 import type { OptimizerGroups } from "./optimizer-groups.ts";
 import { ParameterStore } from "./parameters.ts";
-import type { ScalarInput, UpdateWork } from "./protocol.ts";
-import { redirect } from "./redirect.ts";
+import type { UpdateWork } from "./protocol.ts";
 import { ServedSession } from "./served-session.ts";
+import { expectSessionRoom } from "./session-memory.ts";
 import { type Strategy, threadMode } from "./strategy.ts";
-import { relocateInputs, type Source, withOwnStatistics } from "./sync-plan.ts";
+import { relocateInputs, type Source } from "./sync-plan.ts";
+import { ownAccumulators, trainingOf, withAverages } from "./thread-plans.ts";
+import { updateWork } from "./update-work.ts";
 import type { Weights } from "./weights.ts";
 
 let sessions = 0;
@@ -95,24 +93,12 @@ export class Session {
       served: servers !== undefined,
     };
     const programs = modelPrograms(model, programOptions);
-    const memory = memoryOf(programs, threads);
-    let again: MemoryReport | undefined;
-    const recomputed = (): MemoryReport =>
-      (again ??= memoryOf(modelPrograms(model, { ...programOptions, recompute: { segments: "auto" } }), threads));
-    const alternative = strategy.recompute === undefined ? recomputed : undefined;
+    const recomputed = (): ModelPrograms =>
+      modelPrograms(model, { ...programOptions, recompute: { segments: "auto" } });
     const { capacity, liveBytes } = heap;
-    expectRoom(
-      memory,
+    const { memory, notes } = expectSessionRoom(
+      { model: model.name, batch: layout.batch, threads, strategy, provider, programs, recomputed },
       { free: capacity - liveBytes, capacity },
-      {
-        model: `model ${model.name}`,
-        batch: layout.batch,
-        halfPrecision: strategy.amp !== undefined,
-        recomputed: alternative,
-      },
-    );
-    const notes = [memoryNote(memory, alternative), precisionNote(strategy, provider)].filter(
-      (note) => note !== undefined,
     );
     // What was taken so far is freed where a later part fails.
     await using owned = new AsyncDisposableStack();
@@ -216,38 +202,16 @@ export class Session {
       const arena = arenaOf(average);
       await pool.all(() => ({ ...common, ...place, key: averageKey, prepared: average, arena }));
     }
-    const applying = updates.flatMap((parts) => parts.map(({ prepared }) => prepared));
-    const inputs = [programs.training, ...applying].flatMap(({ plan }) => Object.keys(plan.inputs));
-    const scalars = scalarInputs(new Set(inputs), optimizers);
-    const merges = mergeHandles(parameters, layout.batch, threads, strategy);
-    const scales =
+    const lossScales =
       strategy.amp === "fp16"
         ? own(createLossScales(heap, threads, lossScaleSchema.parse(strategy.lossScale ?? {})), (them) =>
             freeLossScales(heap, them),
           )
         : [];
-    const late =
-      programs.exchange?.late === true
-        ? updatesBefore(training[0]!.plan, updates[0]![0]!.prepared.plan, parameters.address)
-        : undefined;
-    const work = Array.from({ length: threads }, (_, t) => {
-      const merge = merges[t];
-      const lossScale = scales[t];
-      const mode = threadMode(strategy);
-      const workers = strategy.mode === "geo" && servers !== undefined ? { workers: servers.workers } : {};
-      return {
-        ...(lossScale === undefined ? {} : { lossScale }),
-        ...workers,
-        mode,
-        scalars,
-        seed,
-        rank: job.rank,
-        updateKeys,
-        ...(merge === undefined ? {} : { merge }),
-        ...(collective === undefined ? {} : { exchange: collective.handle }),
-        ...(late === undefined ? {} : { late }),
-        ...(average === undefined ? {} : { local: localWork(strategy, averageKey, optimizers) }),
-      };
+    const work = updateWork({
+      ...{ job, strategy, optimizers, seed, batch: layout.batch, programs, parameters, collective, lossScales },
+      ...{ step: training[0]!, updates: updates.map((parts) => parts.map(({ prepared }) => prepared)) },
+      keys: { updates: updateKeys, average: averageKey },
     });
     const { measures } = programs;
     const parts = { parameters, tables, keys, updates: work, measures, memory, notes, served, collective };
@@ -297,75 +261,4 @@ export class Session {
   close(): Promise<void> {
     return this.#owned.disposeAsync();
   }
-}
-
-/** The step for a thread: its own accumulators and, after the first thread of mode `sync`, running statistics of its own. */
-function trainingOf(programs: ModelPrograms, thread: number, strategy: Strategy): Prepared {
-  const own = ownAccumulators(programs.training, programs, thread);
-  return threadMode(strategy) === "sync" && thread > 0 ? withOwnStatistics(own) : own;
-}
-
-function ownAccumulators(prepared: Prepared, { shared }: ModelPrograms, thread: number): Prepared {
-  const first = accumulatorName("", 0);
-  return redirect(prepared, shared.parameters, (name) =>
-    name.endsWith(first) ? accumulatorName(name.slice(0, -first.length), thread) : undefined,
-  );
-}
-
-/** The inference step over the moving averages of the weights. */
-function withAverages({ inference, shared, parameters }: ModelPrograms): Prepared {
-  return redirect(inference, shared.parameters, (name) =>
-    parameters[averageName(name)] === undefined ? undefined : averageName(name),
-  );
-}
-
-/** In mode `sync` the threads gather one group together, else each its own. */
-function mergeHandles(
-  parameters: ParameterStore,
-  batch: number,
-  threads: number,
-  { mode, gradientMerge: steps = 1 }: Strategy,
-): MergeHandle[] {
-  if (steps === 1) return [];
-  return Array.from({ length: threads }, (_, thread) => ({
-    steps,
-    batch,
-    progress: parameters.addressOf(progressName(mode === "async" ? thread : 0)),
-  }));
-}
-
-/** That half precision is rounding alone here, where it is. */
-function precisionNote({ amp }: Strategy, { name, nativeBf16 }: SelectedProvider): string | undefined {
-  if (amp === undefined || (amp === "bf16" && nativeBf16)) return undefined;
-  const why = amp === "fp16" ? "no engine multiplies it" : `${name} has no instructions for it on this processor`;
-  return `amp "${amp}" is emulated: ${why}, so its numbers are those of half precision and its speed is not`;
-}
-
-/** What the session of these programs will take. A thread trains or scores, never both: the two plans share its arena. */
-function memoryOf(
-  { training, inference, updates = [], parameters, shared }: ModelPrograms,
-  threads: number,
-): MemoryReport {
-  const larger = training.plan.arenaBytes > inference.plan.arenaBytes ? training.plan : inference.plan;
-  const arenas = [...Array.from({ length: threads }, () => larger), ...updates.flat().map(({ plan }) => plan)];
-  return memoryReport({ parameters, shared, arenas });
-}
-
-/** When ranks that train apart average. */
-function localWork(
-  { localSGD, adaptiveLocalSGD }: Strategy,
-  key: string,
-  { default: optimizer }: OptimizerGroups,
-): LocalWork {
-  const { steps, begin } = localSGD ?? { steps: adaptiveLocalSGD!.initSteps, begin: adaptiveLocalSGD!.begin };
-  return { key, steps, begin, adaptive: localSGD === undefined, optimizer };
-}
-
-/** Which optimizer supplies each `scalar:GROUP.NAME` input. */
-function scalarInputs(inputs: ReadonlySet<string>, optimizers: OptimizerGroups): ScalarInput[] {
-  return [...inputs].flatMap((input) => {
-    const scalar = input.startsWith("scalar:") ? input.slice("scalar:".length) : "";
-    const optimizer = optimizers[scalar.slice(0, scalar.lastIndexOf("."))];
-    return optimizer === undefined ? [] : [{ input, scalar, optimizer }];
-  });
 }

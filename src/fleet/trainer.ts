@@ -24,14 +24,8 @@ import { orderedScores } from "./predict.ts";
 import type { ScoreMessage } from "./protocol.ts";
 import { checkSaveOptions, loadTrainer, type SaveTrainerOptions, saveTrainer } from "./saved-state.ts";
 import { Session } from "./session.ts";
-import {
-  dealing,
-  expectCollective,
-  expectServers,
-  parseStrategy,
-  type Strategy,
-  type StrategyOptions,
-} from "./strategy.ts";
+import { dealing, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { expectCollective, expectServers } from "./strategy-conflicts.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
 import { type ScoreOptions, type Weights, weightsOf } from "./weights.ts";
