@@ -1,28 +1,24 @@
-// The training loop as the main thread sees it: opens a pipeline an epoch, lets the trainer threads run, looks at their
-// statistics now and then, and has them pause for evaluations, checkpoints and the end.
+// The training loop as the main thread sees it: epochs over parts of the data, with evaluations and checkpoints in between, and
+// what comes out.
 import { join } from "node:path";
 import { PeerError } from "../collective/index.ts";
-import { type Dataset, openPipeline, type Pipeline, type PipelineState } from "../data/index.ts";
+import type { Dataset } from "../data/index.ts";
 import { Elastic } from "./collective/elastic.ts";
 import { type ElasticSteps, runElastic } from "./collective/elastic-run.ts";
 import type { CollectiveSession } from "./collective/session.ts";
 import { type CommunicationSummary, communicationOf, describeCommunication } from "./collective/summary.ts";
-import { Control, Wish } from "./control.ts";
 import { partsOf, wholeOf } from "./data-parts.ts";
 import { WorkerDiedError } from "./deaths.ts";
 import { judge } from "./early-stop.ts";
-import { type Begun, FitLog } from "./fit-log.ts";
+import { FitLog } from "./fit-log.ts";
 import type { FitOptions, FitResult } from "./fit-options.ts";
+import { FitPasses } from "./fit-passes.ts";
 import type { Job } from "./job.ts";
 import { saveTrainer } from "./saved-state.ts";
 import type { Session } from "./session.ts";
-import { dealing } from "./strategy.ts";
 import { type Metrics, taskOf } from "./tasks.ts";
 import type { Trainer } from "./trainer.ts";
 import type { TrainingState } from "./training-state.ts";
-
-/** How often statistics become a record and the progress line moves. */
-const RECORD_MS = 500;
 
 export async function runFit(
   trainer: Trainer,
@@ -46,19 +42,12 @@ class FitLoop {
   readonly #dataset: Dataset;
   readonly #options: FitOptions;
   readonly #job: Job;
-  #control: Control;
   readonly #log: FitLog;
   readonly #start: TrainingState;
   /** With `elastic`, in a job of several workers. */
   readonly #elastic: Elastic | undefined;
-  /** The pause that the readers were asked for last, and whether they are still in it. */
-  #pausing: Promise<void> | undefined;
-  #paused = false;
+  readonly #passes: FitPasses;
   #evaluation: Metrics | undefined;
-  #badLines: FitResult["badLines"] = { count: 0, first: [] };
-  #profiles: readonly string[] = [];
-  /** Names of the parts of the model in a trace. */
-  #groups: readonly string[] = [];
   #evaluatedAt: number;
   #checkpointAt = performance.now();
 
@@ -69,16 +58,24 @@ class FitLoop {
     this.#dataset = dataset;
     this.#options = options;
     this.#job = job;
-    this.#control = Control.create(job.heap, job.threads);
     this.#log = new FitLog(trainer, options);
     this.#start = trainer.state;
     this.#elastic = trainer.regroup && new Elastic(trainer, trainer.regroup);
+    this.#passes = new FitPasses({
+      ...{ trainer, options, log: this.#log, elastic: this.#elastic, session: () => this.#session },
+      due: () => this.#evaluationDue() || this.#checkpointDue(),
+      between: async () => {
+        if (this.#evaluationDue() && (await this.#evaluate(false))) return true;
+        if (this.#checkpointDue()) await this.#checkpoint();
+        return false;
+      },
+    });
     this.#evaluatedAt = trainer.state.samples;
   }
 
   close(): void {
     this.#log.free();
-    this.#control.free();
+    this.#passes.free();
   }
 
   async run(): Promise<FitResult> {
@@ -98,7 +95,7 @@ class FitLoop {
     const communication = this.#session.collective && this.#communication(this.#session.collective);
     if (communication !== undefined) this.#log.say(describeCommunication(communication));
     this.#log.finish();
-    if (trace) await this.#session.collective!.writeTrace(run && join(run.path, "trace.json"), this.#groups);
+    if (trace) await this.#session.collective!.writeTrace(run && join(run.path, "trace.json"), this.#passes.groups);
     const { state } = trainer;
     const seconds = state.seconds - this.#start.seconds;
     const samples = state.samples - this.#start.samples;
@@ -109,10 +106,10 @@ class FitLoop {
       steps: state.step - this.#start.step,
       epochs: state.epoch,
       stopped,
-      badLines: this.#badLines,
+      badLines: this.#passes.badLines,
       ...(this.#evaluation === undefined ? {} : { evaluation: this.#evaluation }),
       ...(communication === undefined ? {} : { communication }),
-      ...(profile ? { profiles: this.#profiles } : {}),
+      ...(profile ? { profiles: this.#passes.profiles } : {}),
     };
   }
 
@@ -126,7 +123,7 @@ class FitLoop {
     if (elastic.late) return "finished";
     const { validation, split = true } = this.#options;
     const trainer = this.#trainer;
-    const { heap, threads, world } = this.#job;
+    const { world } = this.#job;
     // Shares were cut by the script, when this worker had the place that its environment says, or by a later one.
     const whole = wholeOf(wholeOf(this.#dataset, this.#job), { rank: world.rank, worldSize: world.workers });
     const shared = split && whole.spec.shard.worldSize === 1;
@@ -137,13 +134,12 @@ class FitLoop {
       renew: async () => {
         this.#session = await trainer.renew(this.#dataset.layout);
         this.#session.collective?.timeline.begin(this.#options.trace === true);
-        this.#control.free();
-        this.#control = Control.create(heap, threads);
+        this.#passes.renew();
         return this.#session;
       },
-      open: (dataset, resume) => this.#openPipeline(dataset, resume),
-      train: (pipeline) => this.#trainOn(pipeline),
-      close: (pipeline) => this.#closePipeline(pipeline),
+      open: (dataset, resume) => this.#passes.open(dataset, resume),
+      train: (pipeline) => this.#passes.run(pipeline),
+      close: (pipeline) => this.#passes.close(pipeline),
       evaluate: async () => {
         if (validation !== undefined && (await this.#evaluate())) return true;
         if (this.#checkpointDue()) await this.#checkpoint();
@@ -170,7 +166,7 @@ class FitLoop {
     const trainer = this.#trainer;
     const { epoch } = trainer.state;
     const { servers } = this.#job;
-    this.#badLines = { count: 0, first: [] };
+    this.#passes.badLines = { count: 0, first: [] };
     const key = `${trainer.model.name}/fit-${trainer.fits}/epoch-${epoch}`;
     let apart = false;
     for await (const part of partsOf(this.#dataset, this.#job, { mode: trainer.strategy.mode, split }, key)) {
@@ -193,169 +189,12 @@ class FitLoop {
   /** Trains on what is left of a dataset in this epoch. */
   async #pass(dataset: Dataset): Promise<FitResult["stopped"]> {
     if (this.#options.signal?.aborted === true) return "signal";
-    const pipeline = await this.#openPipeline(dataset, this.#trainer.state.data);
+    const pipeline = await this.#passes.open(dataset, this.#trainer.state.data);
     try {
-      return await this.#trainOn(pipeline);
+      return await this.#passes.run(pipeline);
     } finally {
-      await this.#closePipeline(pipeline);
+      await this.#passes.close(pipeline);
     }
-  }
-
-  #openPipeline(dataset: Dataset, resume: PipelineState | undefined): Promise<Pipeline> {
-    this.#paused = false;
-    this.#log.opened();
-    const { strategy, state } = this.#trainer;
-    const options = { trainers: this.#job.threads, epoch: state.epoch, ...dealing(strategy) };
-    return openPipeline(this.#job.heap, dataset, { ...options, ...(resume === undefined ? {} : { resume }) });
-  }
-
-  async #closePipeline(pipeline: Pipeline): Promise<void> {
-    const { count, first } = pipeline.badLines();
-    const before = this.#badLines;
-    this.#badLines = { count: before.count + count, first: before.count > 0 ? before.first : first };
-    await pipeline.close();
-  }
-
-  /** Trains until the rows of a pipeline are used up. With `elastic`, also again after it has failed. */
-  async #trainOn(pipeline: Pipeline): Promise<FitResult["stopped"]> {
-    const { signal } = this.#options;
-    const trainer = this.#trainer;
-    pipeline.clearInterrupt();
-    if (this.#paused) this.#continue(pipeline);
-    while (!(await this.#train(pipeline))) {
-      this.#paused = true;
-      trainer.state = { ...trainer.state, data: pipeline.state() };
-      const { collective } = this.#session;
-      if (collective === undefined ? signal?.aborted : this.#control.agreed & Wish.stop) return "signal";
-      if (this.#evaluationDue() && (await this.#evaluate(false))) return "early-stop";
-      if (this.#checkpointDue()) await this.#checkpoint();
-      if (collective !== undefined) await trainer.workers!.meet(`${trainer.model.name}/pause`);
-      this.#continue(pipeline);
-    }
-    await pipeline.finished;
-    await this.#flush();
-    return "finished";
-  }
-
-  #continue(pipeline: Pipeline): void {
-    this.#paused = false;
-    this.#pausing = undefined;
-    pipeline.continue();
-  }
-
-  /** Lets the threads train until the epoch's rows are used up (true) or something else is to be done first (false). */
-  async #train(pipeline: Pipeline): Promise<boolean> {
-    const { signal } = this.#options;
-    const { collective } = this.#session;
-    const start = { ...this.#trainer.state, at: performance.now() };
-    this.#control.step = start.step;
-    this.#control.clearWishes();
-    this.#log.skip();
-    const elastic = this.#elastic;
-    // What was agreed on before a worker died is still to be done.
-    const wishes = elastic?.wishes ?? 0;
-    if (wishes === 0) this.#pausing = undefined;
-    let failure: { readonly error: unknown } | undefined;
-    const pause = (): void => {
-      if (this.#pausing !== undefined) return;
-      this.#pausing = pipeline.pause();
-      // Awaited below; a reader that fails before must not bring the process down.
-      this.#pausing.catch(() => undefined);
-    };
-    // Ranks in step pause in the same step.
-    const wish = (what: number): void => (collective === undefined ? pause() : this.#control.ask(what));
-    const stop = (): void => wish(Wish.stop);
-    const granted = (): void => {
-      if (this.#control.agreed !== 0) pause();
-      if (elastic !== undefined) elastic.wishes = this.#control.agreed;
-    };
-    const look = (): void => {
-      try {
-        this.#record(pipeline, start);
-      } catch (error) {
-        failure ??= { error };
-        pipeline.interrupt();
-      }
-      this.#log.report(this.#session, pipeline);
-      if (this.#evaluationDue() || this.#checkpointDue()) wish(Wish.pause);
-    };
-    if (signal?.aborted === true) stop();
-    signal?.addEventListener("abort", stop);
-    const timer = setInterval(look, RECORD_MS);
-    const agreed = collective === undefined ? undefined : this.#control.agreement().then(granted);
-    this.#control.agree(wishes);
-    try {
-      await this.#runThreads(pipeline);
-    } catch (error) {
-      // How far it has come.
-      if (elastic !== undefined) this.#record(pipeline, start);
-      throw error;
-    } finally {
-      clearInterval(timer);
-      signal?.removeEventListener("abort", stop);
-      this.#control.endAgreement();
-      await agreed;
-    }
-    if (failure !== undefined) throw failure.error;
-    this.#record(pipeline, start);
-    this.#log.report(undefined, pipeline);
-    await collective?.averageStatistics();
-    if (this.#pausing === undefined) return true;
-    await this.#pausing;
-    const left = pipeline.state().ranges.length > 0;
-    const more = collective === undefined ? left : await collective.any(left);
-    if (elastic !== undefined) elastic.wishes = 0;
-    if (more) return false;
-    // Nothing is left to read: lets the readers find that out.
-    this.#continue(pipeline);
-    return true;
-  }
-
-  /** An epoch ends with an update by what is gathered, however few steps that are. */
-  async #flush(): Promise<void> {
-    const { updates } = this.#session;
-    if (updates.every(({ merge }) => merge === undefined)) return;
-    const control = this.#control.address;
-    await this.#job.pool.all(
-      (thread) => ({ ...updates[thread]!, control, type: "flush" }),
-      undefined,
-      () => this.#control.stop(),
-    );
-    this.#trainer.state = { ...this.#trainer.state, step: this.#control.step };
-  }
-
-  async #runThreads(pipeline: Pipeline): Promise<void> {
-    const { profile = false, trace = false } = this.#options;
-    const session = this.#session;
-    const { keys, layout, updates } = session;
-    await session.overBatches("train", pipeline, async (source, sink) => {
-      const replies = await this.#job.pool.all<{ profile?: string; groups?: readonly string[] }>(
-        (thread) => ({
-          ...updates[thread]!,
-          control: this.#control.address,
-          type: "train",
-          key: keys.train,
-          source: source(thread),
-          sink: sink(thread),
-          batch: layout.batch,
-          columns: session.columns("train"),
-          stats: this.#log.stats,
-          profile,
-          trace,
-        }),
-        undefined,
-        () => {
-          pipeline.interrupt();
-          this.#control.stop();
-        },
-      );
-      this.#groups = replies[0]?.groups ?? this.#groups;
-      if (profile) this.#profiles = replies.map((reply) => reply.profile ?? "");
-    });
-  }
-
-  #record(pipeline: Pipeline, start: Begun): void {
-    this.#log.record(pipeline, start, { step: this.#control.step, measures: this.#session.measures });
   }
 
   /** Of several workers, the first one evaluates in the middle of an epoch. */
