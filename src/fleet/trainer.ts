@@ -1,7 +1,6 @@
 // The trainer: what a user calls to train, evaluate, predict, save and load one model.
 import { isDeepStrictEqual } from "node:util";
-import { type BatchLayout, Dataset, openPipeline } from "../data/index.ts";
-import { ScoreLog, WindowStats } from "../metrics/index.ts";
+import type { BatchLayout, Dataset } from "../data/index.ts";
 import type { Model } from "../models/index.ts";
 import { adagrad, type Optimizer } from "../optim/index.ts";
 import type { ImportOptions, ImportReport } from "../weights/index.ts";
@@ -20,15 +19,14 @@ import {
 import type { Job } from "./job.ts";
 import { type KeptState, keepState, restoreState } from "./kept-state.ts";
 import { type OptimizerGroups, optimizerGroups } from "./optimizer-groups.ts";
-import { orderedScores } from "./predict.ts";
-import type { ScoreMessage } from "./protocol.ts";
 import { checkSaveOptions, loadTrainer, type SaveTrainerOptions, saveTrainer } from "./saved-state.ts";
+import { metricsOf, predictionsOf } from "./scoring.ts";
 import { Session } from "./session.ts";
-import { dealing, parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
+import { parseStrategy, type Strategy, type StrategyOptions } from "./strategy.ts";
 import { expectCollective, expectServers } from "./strategy-conflicts.ts";
-import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
+import type { Metrics } from "./tasks.ts";
 import { initialState, type TrainingState } from "./training-state.ts";
-import { type ScoreOptions, type Weights, weightsOf } from "./weights.ts";
+import { type ScoreOptions, weightsOf } from "./weights.ts";
 import type { Workers } from "./workers.ts";
 
 export interface TrainerOptions {
@@ -120,32 +118,7 @@ export class Trainer {
     try {
       const weights = weightsOf(options, this.strategy);
       const session = await this.session(dataset.layout);
-      const { heap, pool } = this.job;
-      const { shuffle: _, ...spec } = dataset.spec;
-      const ordered = Dataset.from({ ...spec, order: "file", readers: 1 });
-      const pipeline = await openPipeline(heap, ordered, { trainers: pool.size });
-      try {
-        const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
-          session.overBatches("score", pipeline, async (source) => {
-            await pool.all(
-              (thread) => ({
-                type: "score",
-                key: session.keys.score[weights],
-                source: source(thread),
-                batch: session.layout.batch,
-                columns: session.columns("score"),
-                send: true,
-              }),
-              onScores,
-              () => pipeline.interrupt(),
-            );
-          });
-        const logits = taskOf(this.model) === "binary";
-        yield* orderedScores(start, () => pipeline.interrupt(), { logits });
-        await pipeline.finished;
-      } finally {
-        await pipeline.close();
-      }
+      yield* predictionsOf(this, session, dataset, weights);
     } finally {
       this.#busy = undefined;
     }
@@ -229,43 +202,9 @@ export class Trainer {
     const weights = weightsOf(options, this.strategy);
     const session = await this.session(dataset.layout);
     const { workers } = this;
-    if (workers === undefined || workers.workers === 1 || !together)
-      return this.#evaluateHere(session, dataset, weights);
+    if (workers === undefined || workers.workers === 1 || !together) return metricsOf(this, session, dataset, weights);
     const whole = wholeOf(dataset, this.job);
-    return workers.together(`${this.model.name}/evaluate`, () => this.#evaluateHere(session, whole, weights));
-  }
-
-  async #evaluateHere(session: Session, dataset: Dataset, weights: Weights): Promise<Metrics> {
-    const { heap, pool } = this.job;
-    const task = taskOf(this.model);
-    await using owned = new AsyncDisposableStack();
-    const dealt = this.strategy.deterministic ? dealing(this.strategy) : {};
-    const options = { trainers: pool.size, ...dealt };
-    const pipeline = owned.adopt(await openPipeline(heap, dataset, options), (open) => open.close());
-    const log = task === "binary" ? ScoreLog.create(heap, { threads: pool.size }) : undefined;
-    owned.defer(() => log?.free());
-    const stats = task === "binary" ? undefined : WindowStats.create(heap, { threads: pool.size });
-    owned.defer(() => stats?.free());
-    const reader = stats?.reader();
-    owned.defer(() => reader?.free());
-    await session.overBatches("score", pipeline, async (source) => {
-      await pool.all(
-        (thread) => ({
-          type: "score",
-          key: session.keys.score[weights],
-          source: source(thread),
-          batch: session.layout.batch,
-          columns: session.columns("score"),
-          ...(log === undefined ? {} : { log: log.handle }),
-          ...(stats === undefined ? {} : { stats: stats.handle }),
-          send: false,
-        }),
-        undefined,
-        () => pipeline.interrupt(),
-      );
-    });
-    await pipeline.finished;
-    return log?.metrics() ?? taskMetrics(this.model, session.measures, reader!.read());
+    return workers.together(`${this.model.name}/evaluate`, () => metricsOf(this, session, whole, weights));
   }
 
   /** The session for batches of this layout; the first call decides it. */
