@@ -14,7 +14,7 @@ import { FunctionBuilder, simd, valueType } from "./wasm.ts";
 
 /**
  * Columns and nodes up to which rows are short: all columns are code of their own, and their values want registers. A
- * cross-entropy over 10 classes takes half the time of rows one by one, over 16 two thirds; a norm takes as long at 12.
+ * cross-entropy over 10 classes takes half the time of rows one by one, over 16 two thirds; a norm over 12 or 16 a seventh more.
  */
 const MOST_COLUMNS = 16;
 const MOST_NODES = 2000;
