@@ -12,6 +12,8 @@ export interface EngineRecipe {
   readonly batch: number;
   /** Steps of one measurement. */
   readonly steps: number;
+  /** Measurements for one of another model: the machine's ups and downs are longer than short steps. */
+  readonly repeats?: number;
   readonly model: () => models.Model;
   readonly optimizer: optim.Optimizer;
   /** Random rows, in batches of so many. */
@@ -42,6 +44,7 @@ export const engineRecipes = {
     title: "MLP 400-400-10, batch 512",
     batch: 512,
     steps: 150,
+    repeats: 3,
     model: () => mlp,
     optimizer: optim.sgd({ lr: 0.01 }),
     rows: (count, batch) =>

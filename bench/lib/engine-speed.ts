@@ -1,6 +1,6 @@
 // Steps of the engine benchmark's models beside those of its peers: the systems take turns, round by round, on batches of
 // one size.
-import { type EngineModel, engineRecipes } from "./engine-recipes.ts";
+import { type EngineModel, type EngineRecipe, engineRecipes } from "./engine-recipes.ts";
 import { type EngineSystem, type FlotillaOptions, openFlotilla, openScripted, openTorch } from "./engine-systems.ts";
 import type { Environment } from "./python.ts";
 import { atLeast, type BenchGoal, type BenchRow, counted, median, say } from "./report.ts";
@@ -43,8 +43,9 @@ const ratio = (over: readonly number[], under: readonly number[]): number =>
 
 /** One training step of a model on 1 and 2 threads. */
 export async function measureSteps(model: EngineModel, part: EnginePart): Promise<void> {
-  const { torch, rows, goals, rounds } = part;
-  const { title } = engineRecipes[model];
+  const { torch, rows, goals } = part;
+  const { title, repeats = 1 }: EngineRecipe = engineRecipes[model];
+  const rounds = repeats * part.rounds;
   for (const threads of THREADS) {
     say(`${title}, ${counted(threads, "thread")}`);
     const systems = [await openFlotilla(model, { threads })];
