@@ -63,7 +63,7 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
       mbit: 1000,
       batch: quick ? 1 : 32,
       steps: quick ? 1 : 12,
-      rounds: quick ? 1 : 3,
+      rounds: quick ? 1 : 5,
     }),
   "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
   "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),

@@ -93,7 +93,7 @@ export interface SlowTraining {
   readonly batch: number;
   /** Steps that are measured, of techniques that exchange in each. */
   readonly steps: number;
-  /** How often baseline and overlap are measured, in turns, for their medians; default once. */
+  /** How often baseline and overlap are measured, in turns, for medians; default once. */
   readonly rounds?: number;
   /** Techniques that exchange in each step, those that do not, or all (default): on a slow network each takes a minute. */
   readonly exchanging?: "always" | "sometimes";
@@ -153,7 +153,9 @@ export async function slowTraining({
   }
   if (exchanging === "sometimes") return { rows, goals: [] };
   const of = (name: string): CollectiveMeasured => measured.get(name)!;
-  const times = (slow: string, fast: string): number => of(slow).secondsAStep / of(fast).secondsAStep;
+  /** Median over the rounds of a quotient within each round, which the machine's ups and downs touch least. */
+  const times = (slow: string, fast: string): number =>
+    median(seconds.get(slow)!.map((value, round) => value / seconds.get(fast)![round]!));
   const fewer = (name: string): number => of(name).denseBytesAStep / of(name).bytesAStep;
   const halved = of(HALF).bytesAStep / of(OVERLAP).bytesAStep;
   const goals = [
