@@ -6,7 +6,7 @@ import { type Engine, Flotilla } from "./lib/ctr-flotilla.ts";
 import { flotillaScores, type LossFiles, type Scores, torchScores } from "./lib/ctr-loss.ts";
 import { measureMemory } from "./lib/ctr-memory.ts";
 import { type CtrFiles, flopsPerSample, recipe, type System, writeCtrFiles, writeEveryId } from "./lib/ctr-recipe.ts";
-import { measureRates, ratio } from "./lib/ctr-speed.ts";
+import { measureRates } from "./lib/ctr-speed.ts";
 import { asInstalled, Torch, type Tuning, tune } from "./lib/ctr-torch.ts";
 import { findPython } from "./lib/python.ts";
 import {
@@ -19,6 +19,7 @@ import {
   counted,
   mean,
   median,
+  ratio,
   say,
 } from "./lib/report.ts";
 import { TFJS_ROWS, tfjsRate } from "./lib/tfjs.ts";

@@ -16,6 +16,7 @@ import {
   type BenchResult,
   type BenchRow,
   median,
+  ratio,
   say,
 } from "./lib/report.ts";
 import { type PeerReady, type PeerRequest, plainModes } from "./lib/rpc-peer.ts";
@@ -183,8 +184,8 @@ async function runMeasures(transport: Transport, measures: readonly Measure[], s
     rows.push({ system: `plain ${transport}`, metric, value: median(sides.plain), unit });
     rows.push({ system: `rpc ${transport}`, metric, value: median(sides.rpc), unit });
     const wanted = goal(transport);
-    const ratio = median(sides.rpc.map((value, i) => value / sides.plain[i]!));
-    if (wanted !== undefined) met.push(atLeast(`${transport}, ${metric}: rpc / plain`, ratio, wanted));
+    const share = ratio(sides.rpc, sides.plain);
+    if (wanted !== undefined) met.push(atLeast(`${transport}, ${metric}: rpc / plain`, share, wanted));
   }
   return { rows, goals: met };
 }

@@ -8,7 +8,7 @@ import { Coordinator, environmentOf, type World } from "../../src/cluster/index.
 import type { StrategyOptions } from "../../src/fleet/index.ts";
 import { type TrainingModel, trainingRecipes } from "./collective-recipes.ts";
 import type { CollectiveMeasured, CollectiveScript } from "./collective-script.ts";
-import { atLeast, atMost, type BenchGoal, type BenchRow, median, say } from "./report.ts";
+import { atLeast, atMost, type BenchGoal, type BenchRow, median, ratio, say } from "./report.ts";
 import { type SlowHost, slowNetworkProblem, withSlowNetwork } from "./slow-network.ts";
 
 const script = fileURLToPath(new URL("./collective-script.ts", import.meta.url));
@@ -153,9 +153,7 @@ export async function slowTraining({
   }
   if (exchanging === "sometimes") return { rows, goals: [] };
   const of = (name: string): CollectiveMeasured => measured.get(name)!;
-  /** Median over the rounds of a quotient within each round, which the machine's ups and downs touch least. */
-  const times = (slow: string, fast: string): number =>
-    median(seconds.get(slow)!.map((value, round) => value / seconds.get(fast)![round]!));
+  const times = (slow: string, fast: string): number => ratio(seconds.get(slow)!, seconds.get(fast)!);
   const fewer = (name: string): number => of(name).denseBytesAStep / of(name).bytesAStep;
   const halved = of(HALF).bytesAStep / of(OVERLAP).bytesAStep;
   const goals = [

@@ -3,7 +3,7 @@
 import { measureSpeed } from "../../src/engine/doctor/index.ts";
 import type { ProviderDescription } from "../../src/engine/providers/index.ts";
 import type { System, Window } from "./ctr-recipe.ts";
-import { median, say } from "./report.ts";
+import { say } from "./report.ts";
 
 /** Products at which a provider reaches its peak. */
 const PEAK_CASES = [
@@ -62,9 +62,4 @@ async function quietWindow(system: System, seconds: number): Promise<Window> {
     if (!busy) return window;
   }
   return best!;
-}
-
-/** Median over the rounds of a quotient within each round, which the machine's ups and downs do not touch. */
-export function ratio(numerators: readonly number[], denominators: readonly number[]): number {
-  return median(numerators.map((value, round) => value / denominators[round]!));
 }

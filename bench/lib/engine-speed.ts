@@ -3,7 +3,7 @@
 import { type EngineModel, type EngineRecipe, engineRecipes } from "./engine-recipes.ts";
 import { type EngineSystem, type FlotillaOptions, openFlotilla, openScripted, openTorch } from "./engine-systems.ts";
 import type { Environment } from "./python.ts";
-import { atLeast, type BenchGoal, type BenchRow, counted, median, say } from "./report.ts";
+import { atLeast, type BenchGoal, type BenchRow, counted, median, ratio, say } from "./report.ts";
 
 /** PyTorch, where this machine has it, with the settings that make it fastest. */
 export interface TorchPeer {
@@ -36,10 +36,6 @@ async function takeTurns(systems: readonly EngineSystem[], rounds: number): Prom
   }
   return seconds;
 }
-
-/** Median over the rounds of a quotient within each round, which the machine's ups and downs do not touch. */
-const ratio = (over: readonly number[], under: readonly number[]): number =>
-  median(over.map((value, round) => value / under[round]!));
 
 /** One training step of a model on 1 and 2 threads. */
 export async function measureSteps(model: EngineModel, part: EnginePart): Promise<void> {

@@ -97,6 +97,10 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
+/** Median over the rounds of a quotient within each round, which the machine's ups and downs touch least. */
+export const ratio = (over: readonly number[], under: readonly number[]): number =>
+  median(over.map((value, round) => value / under[round]!));
+
 /** "1 thread", "2 threads". */
 export function counted(count: number, noun: string, plural = "s"): string {
   return `${count} ${noun}${count === 1 ? "" : plural}`;

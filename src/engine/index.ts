@@ -5,7 +5,6 @@ export { NonFiniteError } from "./debug.ts";
 export type { Call, Device } from "./device.ts";
 export { type Executable, formatProfile, type InstructionProfile, type Profile } from "./executor.ts";
 export {
-  bytesOf,
   type DType,
   type FloatType,
   type Instruction,

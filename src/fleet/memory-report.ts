@@ -1,5 +1,5 @@
 // What training a model takes of the heap, by kind, known before any of it is taken; and what to do where it does not fit.
-import { bytesOf, type Operand, type Plan } from "../engine/index.ts";
+import { byteLength, type Operand, type Plan } from "../engine/index.ts";
 import type { Parameter } from "../program/index.ts";
 import { formatBytes } from "../report/index.ts";
 
@@ -41,8 +41,7 @@ export function memoryReport({ parameters, shared, arenas }: MemoryUse): MemoryR
   return { parameters: shared.sharedBytes - optimizerState, optimizerState, activations, scratch, total };
 }
 
-const bytes = (operand: Operand | undefined): number =>
-  operand === undefined ? 0 : operand.shape.reduce((product, d) => product * d, bytesOf[operand.dtype]);
+const bytes = (operand: Operand | undefined): number => (operand === undefined ? 0 : byteLength(operand));
 
 /** "3.1 GB: parameters 440 MB, optimizer state 880 MB, activations 1.8 GB (scratch 12 MB)". */
 export function formatMemory({ parameters, optimizerState, activations, scratch, total }: MemoryReport): string {

@@ -1,7 +1,5 @@
 // One plan over other parameters: a thread's own accumulators instead of the first thread's, averages instead of weights.
-import { bytesOf, type Operand, type Plan, type Prepared } from "../engine/index.ts";
-
-const bytes = ({ shape, dtype }: Operand): number => shape.reduce((product, d) => product * d, bytesOf[dtype]);
+import { byteLength, type Operand, type Plan, type Prepared } from "../engine/index.ts";
 
 /**
  * The plan with other parameters in place of some.
@@ -17,7 +15,7 @@ export function redirect(
     const to = other(name);
     return to === undefined
       ? []
-      : [{ start: from.offset, end: from.offset + bytes(from), by: places[to]!.offset - from.offset }];
+      : [{ start: from.offset, end: from.offset + byteLength(from), by: places[to]!.offset - from.offset }];
   });
   if (moves.length === 0) return prepared;
   moves.sort((a, b) => a.start - b.start);

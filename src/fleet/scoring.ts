@@ -1,10 +1,10 @@
 // Scores of a dataset by the trainer threads: summed up to exact metrics, or given out in the order of the rows.
-import { Dataset, openPipeline } from "../data/index.ts";
+import { Dataset, openPipeline, type Pipeline } from "../data/index.ts";
 import { ScoreLog, WindowStats } from "../metrics/index.ts";
 import type { Model } from "../models/index.ts";
 import type { Job } from "./job.ts";
 import { orderedScores } from "./predict.ts";
-import type { ScoreMessage } from "./protocol.ts";
+import type { ScoreMessage, ScoreRequest } from "./protocol.ts";
 import type { Session } from "./session.ts";
 import { dealing, type Strategy } from "./strategy.ts";
 import { type Metrics, taskMetrics, taskOf } from "./tasks.ts";
@@ -33,21 +33,10 @@ export async function metricsOf(
   owned.defer(() => stats?.free());
   const reader = stats?.reader();
   owned.defer(() => reader?.free());
-  await session.overBatches("score", pipeline, async (source) => {
-    await pool.all(
-      (thread) => ({
-        type: "score",
-        key: session.keys.score[weights],
-        source: source(thread),
-        batch: session.layout.batch,
-        columns: session.columns("score"),
-        ...(log === undefined ? {} : { log: log.handle }),
-        ...(stats === undefined ? {} : { stats: stats.handle }),
-        send: false,
-      }),
-      undefined,
-      () => pipeline.interrupt(),
-    );
+  await scoreBatches(pool, session, pipeline, weights, {
+    ...(log === undefined ? {} : { log: log.handle }),
+    ...(stats === undefined ? {} : { stats: stats.handle }),
+    send: false,
   });
   await pipeline.finished;
   return log?.metrics() ?? taskMetrics(model, session.measures, reader!.read());
@@ -64,25 +53,37 @@ export async function* predictionsOf(
   const ordered = Dataset.from({ ...spec, order: "file", readers: 1 });
   const pipeline = await openPipeline(heap, ordered, { trainers: pool.size });
   try {
-    const start = (onScores: (message: ScoreMessage) => void): Promise<unknown> =>
-      session.overBatches("score", pipeline, async (source) => {
-        await pool.all(
-          (thread) => ({
-            type: "score",
-            key: session.keys.score[weights],
-            source: source(thread),
-            batch: session.layout.batch,
-            columns: session.columns("score"),
-            send: true,
-          }),
-          onScores,
-          () => pipeline.interrupt(),
-        );
-      });
+    const start = (onScores: (message: ScoreMessage) => void): Promise<void> =>
+      scoreBatches(pool, session, pipeline, weights, { send: true }, onScores);
     const logits = taskOf(model) === "binary";
     yield* orderedScores(start, () => pipeline.interrupt(), { logits });
     await pipeline.finished;
   } finally {
     await pipeline.close();
   }
+}
+
+/** @param to where the threads put what they score */
+function scoreBatches(
+  pool: Job["pool"],
+  session: Session,
+  pipeline: Pipeline,
+  weights: Weights,
+  to: Pick<ScoreRequest, "log" | "stats" | "send">,
+  onScores?: (message: ScoreMessage) => void,
+): Promise<void> {
+  return session.overBatches("score", pipeline, async (source) => {
+    await pool.all(
+      (thread) => ({
+        type: "score",
+        key: session.keys.score[weights],
+        source: source(thread),
+        batch: session.layout.batch,
+        columns: session.columns("score"),
+        ...to,
+      }),
+      onScores,
+      () => pipeline.interrupt(),
+    );
+  });
 }

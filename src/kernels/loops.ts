@@ -1,5 +1,6 @@
 // The loops of a kernel: dimensions of size 1 vanish, neighbours that every operand walks through evenly become one, and
 // pointers move by constants. All strides count elements.
+import type { RowsKernel } from "./spec.ts";
 import type { FunctionBuilder } from "./wasm.ts";
 import { valueType } from "./wasm.ts";
 
@@ -21,6 +22,17 @@ export function broadcastStrides(from: readonly number[], to: readonly number[])
     step *= size;
   }
   return strides;
+}
+
+/** The strides of a rows kernel's operands: inputs, tensors, numbers a row. */
+export function rowsStrides({ shape, inputs, exprs, rowExprs }: RowsKernel): number[][] {
+  const own = broadcastStrides(shape, shape);
+  const ofRows = broadcastStrides([...shape.slice(0, -1), 1], shape);
+  return [
+    ...inputs.map((input) => broadcastStrides(input.shape, shape)),
+    ...exprs.map(() => own),
+    ...rowExprs.map(() => ofRows),
+  ];
 }
 
 /** Whether numpy's rules let a tensor of `from` be read as `to`. */

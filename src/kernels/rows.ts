@@ -6,7 +6,7 @@ import { BLOCK, RowResult } from "./accumulate.ts";
 import { Counters, usesIn } from "./counters.ts";
 import { Graph, type NodeId } from "./graph.ts";
 import { type Address, LaneEmitter, unrollOf } from "./lanes.ts";
-import { broadcastStrides, collapse, type Loop, nest, overTurns, Pointers, times } from "./loops.ts";
+import { collapse, type Loop, nest, overTurns, Pointers, rowsStrides, times } from "./loops.ts";
 import { Lowering } from "./lower.ts";
 import { Outputs } from "./outputs.ts";
 import { additionsOf, overRow, registersOf } from "./row-walk.ts";
@@ -35,12 +35,8 @@ interface Passes {
 function passesOf(kernel: RowsKernel): Passes {
   const { stages, exprs, rowExprs, shape, inputs, dtypes = [] } = kernel;
   const counters = new Counters([...stages.map(({ expr }) => expr), ...exprs, ...rowExprs], shape);
-  const own = broadcastStrides(shape, shape);
-  const rowStrides = broadcastStrides([...shape.slice(0, -1), 1], shape);
   const operands = [
-    ...inputs.map((input) => broadcastStrides(input.shape, shape)),
-    ...exprs.map(() => own),
-    ...rowExprs.map(() => rowStrides),
+    ...rowsStrides(kernel),
     shape.map((_, axis) => (axis === shape.length - 1 ? 1 : 0)),
     ...counters.strides,
   ];
@@ -109,6 +105,7 @@ export function rowsFunction(kernel: RowsKernel, addressType: AddressType): Func
   checkRows(kernel);
   const { stages, exprs, rowExprs, shape, inputs, dtypes = exprs.map(() => "f32" as const) } = kernel;
   const { graph, counters, outer, inner, kept, ...nodes } = passesOf(kernel);
+  // After the passes, which refuse row expressions that differ along the row.
   const short = shortRowsOf(kernel);
   if (short !== undefined) return shortRowsFunction(kernel, short, addressType);
   const scratch = inputs.length + exprs.length + rowExprs.length;

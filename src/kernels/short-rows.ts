@@ -7,7 +7,7 @@ import { Counters } from "./counters.ts";
 import type { Expr } from "./expr.ts";
 import { Graph, type NodeId } from "./graph.ts";
 import { type Address, LaneEmitter } from "./lanes.ts";
-import { broadcastStrides, collapse, type Loop, Pointers, repeat, times } from "./loops.ts";
+import { collapse, type Loop, Pointers, repeat, rowsStrides, times } from "./loops.ts";
 import { Lowering } from "./lower.ts";
 import { elementBytes, type KernelInput, type RowsKernel } from "./spec.ts";
 import { FunctionBuilder, simd, valueType } from "./wasm.ts";
@@ -51,16 +51,14 @@ export function shortRowsOf(kernel: RowsKernel): ShortRows | undefined {
       return { varies, level: varies ? 1 : 0 };
     }),
   );
+  const types = operands.map(({ input }) => inputs[input]!.dtype ?? "f32");
+  const firstOf = inputs.map((_, input) => operands.findIndex((operand) => operand.input === input));
   const results: NodeId[] = [];
   const lower = (expr: Expr): NodeId[] =>
     Array.from({ length: columns }, (_, column) => {
-      const lowering = new Lowering(
-        graph,
-        operands.map(({ input }) => inputs[input]!.dtype ?? "f32"),
-      );
+      const lowering = new Lowering(graph, types);
       lowering.defineIndex(graph.f32(column));
-      for (const input of inputs.keys()) {
-        const first = operands.findIndex((operand) => operand.input === input);
+      for (const [input, first] of firstOf.entries()) {
         lowering.define(input, lowering.operand(first + (isWide(inputs[input]!.shape) ? column : 0)));
       }
       for (const [stage, node] of results.entries()) lowering.define(inputs.length + stage, node);
@@ -84,15 +82,10 @@ function countsMore(exprs: readonly Expr[], shape: readonly number[]): boolean {
 }
 
 /** The loop over rows, if one does for all operands. */
-function rowLoop({ shape, inputs, exprs, rowExprs }: RowsKernel): Loop | undefined {
-  const strides = [
-    ...inputs.map((input) => broadcastStrides(input.shape, shape)),
-    ...exprs.map(() => broadcastStrides(shape, shape)),
-    ...rowExprs.map(() => broadcastStrides([...shape.slice(0, -1), 1], shape)),
-  ];
+function rowLoop(kernel: RowsKernel): Loop | undefined {
   const loops = collapse(
-    shape.slice(0, -1),
-    strides.map((of) => of.slice(0, -1)),
+    kernel.shape.slice(0, -1),
+    rowsStrides(kernel).map((strides) => strides.slice(0, -1)),
   );
   return loops.length === 1 ? loops[0] : undefined;
 }

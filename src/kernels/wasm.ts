@@ -258,8 +258,8 @@ export class FunctionBuilder {
   /** Loads the first `lanes` (1 to 4) elements of 32 bits that lie `apart` bytes from each other; the other lanes are zeros. */
   loadApart(pointer: number, offset: number, lanes: number, apart: number): void {
     // The pointers of later lanes lie below the vector that their instructions complete.
-    for (let lane = 0; lane < lanes; lane++) this.get(pointer);
-    this.#memory(0x5c, offset, 4);
+    for (let lane = 1; lane < lanes; lane++) this.get(pointer);
+    this.load(pointer, offset, 1, 4);
     for (let lane = 1; lane < lanes; lane++) this.#laneAccess(loadLaneOp[4], offset + lane * apart, lane, 4);
   }
 

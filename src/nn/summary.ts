@@ -1,5 +1,5 @@
 // What a model consists of: its layers with their shapes, parameters, arithmetic and memory, told from its traced program.
-import { bytesOf } from "../engine/plan.ts";
+import { byteLength } from "../engine/tensor.ts";
 import {
   flopsOf,
   type ModelFunction,
@@ -95,12 +95,7 @@ function applied<Name extends string>(module: Module): ModelFunction<Name> {
 
 /** Reshapes write nothing. */
 const writtenBytes = ({ values }: Program, op: Op): number =>
-  op.kind === "reshape"
-    ? 0
-    : op.outputs.reduce((sum, id) => {
-        const { shape, dtype } = values[id]!;
-        return sum + shape.reduce((n, d) => n * d, bytesOf[dtype]);
-      }, 0);
+  op.kind === "reshape" ? 0 : op.outputs.reduce((sum, id) => sum + byteLength(values[id]!), 0);
 
 /** The scope of the first op that reads a parameter; that of its name where none does. */
 const scopeOf = (program: Program, name: string, value: number): string =>
