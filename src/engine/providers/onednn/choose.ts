@@ -7,8 +7,9 @@ import { type Implementation, roundUp } from "./primitive.ts";
 /**
  * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
  * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
- * `blocked`: a convolution on pictures reordered to blocks of channels; `winograd`: one by Winograd's algorithm; `taps`: a
- * product for each position in the window; `turned`: a product whose result is transposed afterwards; `wasm`: the WASM kernels.
+ * `blocked`: a convolution on pictures reordered to blocks of channels; `winograd`: one by Winograd's algorithm; `windows`: a
+ * product of windows copied to the rows of a matrix; `taps`: a product for each position in the window; `turned`: a product
+ * whose result is transposed afterwards; `wasm`: the WASM kernels.
  */
 export type Method =
   | "sgemm"
@@ -18,6 +19,7 @@ export type Method =
   | "mirrored"
   | "blocked"
   | "winograd"
+  | "windows"
   | "taps"
   | "turned"
   | "wasm";
@@ -68,10 +70,12 @@ export interface ChooserOptions {
 
 /** How much faster another way must be. Between two of full speed there are a few percent. */
 const MARGIN = 1.15;
-const ROUNDS = 4;
+const ROUNDS = 5;
 /** No more rounds after this time for each way: a network has some fifty shapes to choose for. */
-const BUDGET_MILLISECONDS = 2;
+const BUDGET_MILLISECONDS = 4;
 const MIN_MICROSECONDS = 20;
+/** A way that is so many times slower than the best one is out of the race. */
+const LOST = 2;
 /** A sample's arithmetic, in multiplications and additions: about a millisecond. */
 export const SAMPLE_FLOPS = 2e8;
 
@@ -137,7 +141,7 @@ export class Chooser {
     sample: () => Sample<Addresses>,
   ): Implementation<Addresses> {
     const rivals = candidates.filter(({ method }) => method !== "wasm");
-    const method = rivals.length > 1 && !this.#byRule ? this.#fastest(sample()) : rivals[0]?.method;
+    const method = rivals.length > 1 && !this.#byRule ? this.#fastest(rivals, sample()) : rivals[0]?.method;
     const order = [...candidates].sort((a, b) => Number(b.method === method) - Number(a.method === method));
     for (const candidate of order) {
       const implementation = candidate.create();
@@ -148,8 +152,13 @@ export class Chooser {
     throw new Error(`oneDNN: no code for ${key}`);
   }
 
-  #fastest<Addresses>({ candidates, ...rest }: Sample<Addresses>): Method | undefined {
-    return fastest(this.#heap, { candidates: this.#allowed(candidates), ...rest });
+  /** On a smaller shape the rules may have other ways, or another order. */
+  #fastest<Addresses>(
+    rivals: readonly Candidate<Addresses>[],
+    { candidates, ...rest }: Sample<Addresses>,
+  ): Method | undefined {
+    const same = rivals.flatMap(({ method }) => candidates.find((candidate) => candidate.method === method) ?? []);
+    return fastest(this.#heap, { candidates: same, ...rest });
   }
 }
 
@@ -166,27 +175,35 @@ function fastest<Addresses>(heap: Heap, { candidates, sizes, place }: Sample<Add
   try {
     const addresses = blocks.map((_, i) => blocks.slice(0, i).reduce((sum, size) => sum + size, block));
     const at = { ...place(addresses), scratch: addresses.at(-1)!, scratchBytes } satisfies Addresses & Scratch;
-    const calls = rivals.map(({ implementation }) => implementation.bind(at));
-    const repeats = calls.map(repeatsFor);
-    const best = calls.map(() => Number.POSITIVE_INFINITY);
+    const runners = rivals.map(({ method, implementation }) => warmedUp(method, implementation.bind(at)));
+    const leader = (): Runner => runners.reduce((a, b) => (b.best < a.best ? b : a));
     const start = performance.now();
-    for (let round = 0; round < ROUNDS; round++) {
-      calls.forEach((call, i) => {
-        best[i] = Math.min(best[i]!, microseconds(call, repeats[i]!));
-      });
-      if (performance.now() - start > BUDGET_MILLISECONDS * calls.length) break;
+    for (let round = 1; round < ROUNDS; round++) {
+      const { best } = leader();
+      const racing = runners.filter((runner) => runner.best < LOST * best);
+      if (racing.length === 1 || performance.now() - start > BUDGET_MILLISECONDS * runners.length) break;
+      for (const runner of racing) runner.best = Math.min(runner.best, microseconds(runner.call, runner.repeats));
     }
-    const winner = best.indexOf(Math.min(...best));
-    return rivals[best[0]! > best[winner]! * MARGIN ? winner : 0]!.method;
+    const [first, winner] = [runners[0]!, leader()];
+    return (first.best > winner.best * MARGIN ? winner : first).method;
   } finally {
     heap.free(block);
   }
 }
 
-/** Also warms up: the first call generates code. */
-function repeatsFor(call: () => void): number {
+interface Runner {
+  readonly method: Method;
+  readonly call: () => void;
+  readonly repeats: number;
+  /** Microseconds of a call, the least so far. */
+  best: number;
+}
+
+/** The first call generates code. */
+function warmedUp(method: Method, call: () => void): Runner {
   call();
-  return Math.max(1, Math.ceil(MIN_MICROSECONDS / Math.max(microseconds(call, 1), 0.5)));
+  const best = microseconds(call, 1);
+  return { method, call, repeats: Math.max(1, Math.ceil(MIN_MICROSECONDS / Math.max(best, 0.5))), best };
 }
 
 function microseconds(call: () => void, repeats: number): number {

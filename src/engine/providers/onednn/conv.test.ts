@@ -26,6 +26,10 @@ const heavy: ConvShape = {
   ...{ ...pointwise, ...bf16, batch: 1, height: 2, width: 3, outHeight: 2, outWidth: 3 },
   ...{ channels: 32, outChannels: 40 },
 };
+/** Many weights for few pixels: products of windows by rule. */
+const small: ConvShape = {
+  ...{ ...square, batch: 3, height: 2, width: 3, outHeight: 2, outWidth: 3, channels: 40, outChannels: 24 },
+};
 const absent = whyAbsent("onednn");
 
 describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""}`, () => {
@@ -45,6 +49,23 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
       checkConv(heap, by(method), { ...strided, direction: "weights" });
       checkConv(heap, by(method), { ...strided, direction: "weights", bias: true });
     }
+  });
+
+  test("small pictures as products of windows, all of them and the last few apart", () => {
+    const many: ConvShape = { ...small, batch: 100, channels: 400, padLeft: 0, outWidth: 1 };
+    const stepped: ConvShape = { ...small, strideHeight: 2, outHeight: 1, strideWidth: 2, outWidth: 2 };
+    for (const direction of ["forward", "input", "weights"] as const) {
+      for (const shape of [small, many, stepped]) checkConv(heap, by("windows"), { ...shape, direction });
+      const provider = by();
+      checkConv(heap, provider, { ...small, direction });
+      expect(Object.values(provider.choices())).toEqual(["windows"]);
+    }
+    checkConv(heap, by(), { ...small, bias: true, activation: "relu" });
+    checkConv(heap, by(), { ...small, bias: true, direction: "weights" });
+  });
+
+  test("strided weight gradients by position in the window, in bf16", () => {
+    for (const shape of [strided, small]) checkConv(heap, by("taps"), { ...shape, ...bf16, direction: "weights" });
   });
 
   test.skipIf(findOneDnn().library?.native.major !== 2)("3×3 by Winograd's algorithm", () => {

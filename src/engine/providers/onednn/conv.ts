@@ -1,13 +1,14 @@
 // The ways in which oneDNN convolves pictures and takes the gradients: its convolution primitive on pictures as they lie or
-// in blocks of channels, a convolution with mirrored weights, and matrix products where the kernel is 1×1.
+// in blocks of channels, a convolution with mirrored weights, and matrix products over pixels or windows.
 import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, Scratch } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
-import { type Candidate, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { type Candidate, type Method, SAMPLE_FLOPS, type Sample } from "./choose.ts";
+import { isF32, isStrided } from "./conv-shape.ts";
 import { crashes, isWrong } from "./defects.ts";
 import type { Windows } from "./dialect.ts";
 import { Algorithm, Argument } from "./native.ts";
-import { excelsAsProduct, hasMoreWeights, isF32, productCandidates, suitsProducts } from "./pointwise.ts";
+import { excelsAsProduct, productCandidates, suitsProducts } from "./pointwise.ts";
 import {
   createPrimitive,
   type Freedom,
@@ -19,7 +20,8 @@ import {
   withDescriptors,
   withReorders,
 } from "./primitive.ts";
-import { canTap, createTaps } from "./taps.ts";
+import { createTaps, suitsTaps } from "./taps.ts";
+import { createWindows, excelsInWindows, suitsWindows } from "./windows.ts";
 
 type Role = "x" | "w" | "y";
 
@@ -37,38 +39,48 @@ export function convKey(shape: ConvShape): string {
 
 /** The ways for a shape, the best by rule first; only those of which one is at times much faster than the other. */
 export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Candidate<ConvAddresses>[] {
-  const { direction, kernelHeight, kernelWidth } = shape;
   const direct: Candidate<ConvAddresses> = {
     method: "direct",
     create: () =>
       createDirect(runtime, shape, freeWeights) ?? createDirect(runtime, shape, { ...freeWeights, type: "f32" }),
   };
-  const isStrided = shape.strideHeight > 1 || shape.strideWidth > 1;
+  if (suitsProducts(shape)) {
+    const products = productCandidates(runtime, kernels, shape);
+    if (excelsAsProduct(shape) || crashes(runtime.library.native, shape)) return products;
+    return isF32(shape) && isStrided(shape) ? [direct, ...products] : [direct];
+  }
+  const taps: Candidate<ConvAddresses> = { method: "taps", create: () => createTaps(runtime, kernels, shape) };
+  const ways = [...primitiveWays(runtime, shape, direct), ...(suitsTaps(shape) ? [taps] : [])];
+  const windows: Candidate<ConvAddresses> = {
+    method: "windows",
+    create: () => createWindows(runtime, kernels, shape),
+  };
+  if (excelsInWindows(shape)) return [windows, ...ways];
+  return suitsWindows(shape) ? [...ways, windows] : ways;
+}
+
+/** Those by a primitive of the library for convolutions. */
+function primitiveWays(
+  runtime: Runtime,
+  shape: ConvShape,
+  direct: Candidate<ConvAddresses>,
+): Candidate<ConvAddresses>[] {
+  const { direction, kernelHeight, kernelWidth } = shape;
   const hasWindow = kernelHeight > 1 || kernelWidth > 1;
-  if (suitsProducts(shape) && (excelsAsProduct(shape) || crashes(runtime.library.native, shape))) {
-    return productCandidates(runtime, kernels, shape);
-  }
-  const byWinograd: Way = { isFree: () => true, algorithm: Algorithm.convolutionWinograd, type: "f32" };
-  const winograd: Candidate<ConvAddresses>[] = suitsWinograd(shape)
-    ? [{ method: "winograd", create: () => createDirect(runtime, shape, byWinograd) }]
-    : [];
-  if (direction === "input" && hasWindow && !isStrided) {
-    return [{ method: "mirrored", create: () => createMirrored(runtime, shape) }, direct, ...winograd];
-  }
-  if (direction === "weights" && hasWindow) {
-    const blocked: Candidate<ConvAddresses> = {
-      method: "blocked",
-      create: () => createDirect(runtime, shape, { isFree: () => true }),
-    };
-    const taps: Candidate<ConvAddresses> = { method: "taps", create: () => createTaps(runtime, kernels, shape) };
-    const suitsTaps = isStrided || (!isF32(shape) && hasMoreWeights(shape));
-    return [
-      ...[direct, ...winograd],
-      ...(isF32(shape) && isStrided ? [blocked] : []),
-      ...(suitsTaps && canTap(shape) ? [taps] : []),
-    ];
-  }
-  return [direct, ...winograd];
+  const mirrored: Candidate<ConvAddresses> = { method: "mirrored", create: () => createMirrored(runtime, shape) };
+  const by = (method: Method, way: Way): Candidate<ConvAddresses> => ({
+    method,
+    create: () => createDirect(runtime, shape, way),
+  });
+  const isFree = (): boolean => true;
+  return [
+    ...(direction === "input" && hasWindow && !isStrided(shape) ? [mirrored] : []),
+    direct,
+    ...(suitsWinograd(shape)
+      ? [by("winograd", { isFree, algorithm: Algorithm.convolutionWinograd, type: "f32" })]
+      : []),
+    ...(direction === "weights" && hasWindow && isF32(shape) && isStrided(shape) ? [by("blocked", { isFree })] : []),
+  ];
 }
 
 /**
@@ -78,8 +90,12 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
 function suitsWinograd(shape: ConvShape): boolean {
   const { kernelHeight, kernelWidth, strideHeight, strideWidth, dilationHeight, dilationWidth, groups } = shape;
   const steps = [strideHeight, strideWidth, dilationHeight, dilationWidth, groups];
-  return kernelHeight === 3 && kernelWidth === 3 && steps.every((step) => step === 1);
+  const fills = shape.outHeight * shape.outWidth > WINOGRAD_TILE / 2;
+  return kernelHeight === 3 && kernelWidth === 3 && steps.every((step) => step === 1) && fills;
 }
+
+/** Pixels of a result that are computed together, whether the picture has them or not. */
+const WINOGRAD_TILE = 16;
 
 interface Way extends Freedom {
   readonly algorithm?: number;
@@ -89,12 +105,22 @@ const freeWeights: Way = {
   isFree: ({ argument }) => argument === Argument.weights || argument === Argument.weightsGradient,
 };
 
-/** The same with as few pictures as give a millisecond or two of work. */
+/**
+ * How many pixels a sample has at least: with fewer, weights would cost more than in the whole. Winograd's algorithm, which
+ * transforms them, needs more: for 256 channels of 14×14 pixels it runs at 116 GFLOP/s on one picture, at 250 on four and at
+ * 390 on 32.
+ */
+const SAMPLE_PIXELS = 196;
+const WINOGRAD_SAMPLE_PIXELS = 784;
+
+/** The same with as few pictures as give a millisecond or two of work, or pixels enough. */
 export function convSample(runtime: Runtime, kernels: WasmKernels, shape: ConvShape): Sample<ConvAddresses> {
   const { kernelHeight, kernelWidth, channels, groups, outHeight, outWidth, outChannels, types } = shape;
   const weights = (kernelHeight * kernelWidth * channels * outChannels) / groups;
   const flops = 2 * weights * outHeight * outWidth;
-  const batch = Math.max(1, Math.min(shape.batch, Math.round(SAMPLE_FLOPS / flops)));
+  const pixels = suitsWinograd(shape) ? WINOGRAD_SAMPLE_PIXELS : SAMPLE_PIXELS;
+  const pictures = Math.max(Math.round(SAMPLE_FLOPS / flops), Math.ceil(pixels / (outHeight * outWidth)));
+  const batch = Math.min(shape.batch, pictures);
   return {
     candidates: convCandidates(runtime, kernels, { ...shape, batch }),
     sizes: [

@@ -228,7 +228,12 @@ function createMatmul(
   };
 }
 
-function createSgemm(runtime: Runtime, kernels: WasmKernels, shape: MatmulShape): Implementation<MatmulAddresses> {
+/** Of f32 operands that lie as `dnnl_sgemm` takes them: the plain layouts all do. */
+export function createSgemm(
+  runtime: Runtime,
+  kernels: WasmKernels,
+  shape: MatmulShape,
+): Implementation<MatmulAddresses> {
   const product = productOf(shape);
   return {
     scratchBytes: 0,

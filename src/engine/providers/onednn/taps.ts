@@ -1,9 +1,10 @@
-// Gradients of weights as a matrix product for each position in the window: dw[ky,kx] = x[ky,kx]ᵀ · dy, x[ky,kx] being the
-// pixels that this position meets, gathered in scratch. The library's own code loses half of its rate where pictures are
-// small and strides leave most of them out.
+// Gradients of half-precision weights as a matrix product for each position in the window: dw[ky,kx] = x[ky,kx]ᵀ · dy,
+// x[ky,kx] being the pixels that this position meets, gathered in scratch. The library's own code loses half of its rate
+// where pictures are small and strides leave most of them out.
 import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
+import { isF32, isStrided, weightShare } from "./conv-shape.ts";
 import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
 import { Argument } from "./native.ts";
 import {
@@ -34,13 +35,18 @@ interface Tap {
   readonly copy: Primitive;
 }
 
-/** Products have no groups, and no sum for the bias's gradient. */
-export const canTap = ({ groups, bias }: ConvShape): boolean => groups === 1 && !bias;
-
 /**
- * 181 GFLOP/s beside 123 of the convolution on 14×14 pictures of 512 channels with stride 2, in bf16 367 beside 197; with
- * stride 1 358 beside 283 in bf16 and behind it in f32 (one core of an AMD EPYC with AVX-512, oneDNN 2.6).
+ * Whether this is at times the faster way: 367 GFLOP/s beside 197 of the convolution on 14×14 pictures of 512 channels with
+ * stride 2, with stride 1 358 beside 283 (bf16, one core of an AMD EPYC with AVX-512, oneDNN 2.6). In f32 windows are faster.
+ * Products have no groups, and no sum for the bias's gradient.
  */
+export const suitsTaps = (shape: ConvShape): boolean =>
+  shape.direction === "weights" &&
+  shape.groups === 1 &&
+  !shape.bias &&
+  !isF32(shape) &&
+  (isStrided(shape) || weightShare(shape) > 1);
+
 export function createTaps(
   runtime: Runtime,
   kernels: WasmKernels,
