@@ -3,7 +3,7 @@ import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, renamed } from "./choose.ts";
-import { isF32, weightShare } from "./conv-shape.ts";
+import { allowsProducts, isF32, weightShare } from "./conv-shape.ts";
 import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
 import { Argument } from "./native.ts";
 import {
@@ -23,14 +23,14 @@ import { transposed } from "./turned.ts";
 
 type Role = "x" | "w" | "y";
 
-/** Whether the convolution is a product over pixels. Products have no sum for the bias's gradient. */
+/** Whether the convolution is a product over pixels. */
 export function suitsProducts(shape: ConvShape): boolean {
-  const { kernelHeight, kernelWidth, padTop, padLeft, groups, direction, bias } = shape;
-  const isPoint = kernelHeight === 1 && kernelWidth === 1 && padTop === 0 && padLeft === 0 && groups === 1;
+  const { kernelHeight, kernelWidth, padTop, padLeft } = shape;
+  const isPoint = kernelHeight === 1 && kernelWidth === 1 && padTop === 0 && padLeft === 0;
   // Where the last windows stand on padding, there are fewer pixels than results.
   const isInside =
     (shape.outHeight - 1) * shape.strideHeight < shape.height && (shape.outWidth - 1) * shape.strideWidth < shape.width;
-  return isPoint && isInside && !(direction === "weights" && bias);
+  return isPoint && isInside && allowsProducts(shape);
 }
 
 /**

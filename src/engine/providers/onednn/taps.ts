@@ -4,7 +4,7 @@
 import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape } from "../../provider.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
-import { isF32, isStrided, weightShare } from "./conv-shape.ts";
+import { allowsProducts, isF32, isStrided, weightShare } from "./conv-shape.ts";
 import { type MatmulAddresses, matmulCandidates } from "./matmul.ts";
 import { Argument } from "./native.ts";
 import {
@@ -38,12 +38,10 @@ interface Tap {
 /**
  * Whether this is at times the faster way: 367 GFLOP/s beside 197 of the convolution on 14×14 pictures of 512 channels with
  * stride 2, with stride 1 358 beside 283 (bf16, one core of an AMD EPYC with AVX-512, oneDNN 2.6). In f32 windows are faster.
- * Products have no groups, and no sum for the bias's gradient.
  */
 export const suitsTaps = (shape: ConvShape): boolean =>
   shape.direction === "weights" &&
-  shape.groups === 1 &&
-  !shape.bias &&
+  allowsProducts(shape) &&
   !isF32(shape) &&
   (isStrided(shape) || weightShare(shape) > 1);
 

@@ -3,18 +3,17 @@ import type { ConvAddresses, ConvShape } from "../../provider.ts";
 import type { DenseProduct } from "../wasm/batch.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { windowConv } from "../wasm/windows.ts";
-import { isF32, isStrided, weightShare } from "./conv-shape.ts";
+import { allowsProducts, isF32, isStrided, weightShare } from "./conv-shape.ts";
 import { createSgemm } from "./matmul.ts";
 import type { Implementation, Runtime } from "./primitive.ts";
 
 /**
  * Whether windows may be the faster way. Where there are more weights than pixels the convolution primitive waits for them,
- * and where a stride leaves pixels out its gradient of weights loses a third. The sum for the bias's gradient is not offered.
+ * and where a stride leaves pixels out its gradient of weights loses a third.
  */
 export const suitsWindows = (shape: ConvShape): boolean =>
   isF32(shape) &&
-  shape.groups === 1 &&
-  !(shape.direction === "weights" && shape.bias) &&
+  allowsProducts(shape) &&
   (weightShare(shape) > 1 || (shape.direction === "weights" && isStrided(shape)));
 
 /**
