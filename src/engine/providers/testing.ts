@@ -14,7 +14,7 @@ import { type GemmKernels, type GemvKernels, wasmProvider } from "./wasm/provide
 
 /** `wasm plain` is the variant without relaxed SIMD; `onednn` chooses by measurement, the others where they can. */
 const variants = ["wasm", "wasm plain", "onednn"] as const;
-const ways = ["sgemm", "matmul", "direct", "mirrored", "blocked", "windows", "taps"] as const satisfies Method[];
+const ways = ["sgemm", "matmul", "direct", "mirrored", "blocked", "windows"] as const satisfies Method[];
 
 export type Contender = (typeof variants)[number] | `onednn ${(typeof ways)[number]}`;
 
@@ -23,7 +23,7 @@ export const multipliers: readonly Contender[] = [...variants, "onednn sgemm", "
 /** Those that convolve in different ways. */
 export const convolvers: readonly Contender[] = [
   ...(["wasm", "wasm plain"] as const),
-  ...(["onednn direct", "onednn mirrored", "onednn blocked", "onednn windows", "onednn taps"] as const),
+  ...(["onednn direct", "onednn mirrored", "onednn blocked", "onednn windows"] as const),
 ];
 /** Those that pool and normalise in different ways. */
 export const others: readonly Contender[] = ["wasm", "onednn"];

@@ -8,8 +8,8 @@ import { type Implementation, roundUp } from "./primitive.ts";
  * `sgemm`: `dnnl_sgemm`; `matmul`: the matmul primitive; `packed`: the same with its right operand reordered first;
  * `direct`: the primitive of the work itself; `mirrored`: an input gradient as a convolution with mirrored weights;
  * `blocked`: a convolution on pictures reordered to blocks of channels; `winograd`: one by Winograd's algorithm; `windows`: a
- * product of windows copied to the rows of a matrix; `taps`: a product for each position in the window; `turned`: a product
- * whose result is transposed afterwards; `wasm`: the WASM kernels.
+ * product of windows copied to the rows of a matrix; `turned`: a product whose result is transposed afterwards; `wasm`: the
+ * WASM kernels.
  */
 export type Method =
   | "sgemm"
@@ -20,7 +20,6 @@ export type Method =
   | "blocked"
   | "winograd"
   | "windows"
-  | "taps"
   | "turned"
   | "wasm";
 

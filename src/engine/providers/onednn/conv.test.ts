@@ -55,17 +55,16 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
     const many: ConvShape = { ...small, batch: 100, channels: 400, padLeft: 0, outWidth: 1 };
     const stepped: ConvShape = { ...small, strideHeight: 2, outHeight: 1, strideWidth: 2, outWidth: 2 };
     for (const direction of ["forward", "input", "weights"] as const) {
-      for (const shape of [small, many, stepped]) checkConv(heap, by("windows"), { ...shape, direction });
+      for (const shape of [small, many, stepped]) {
+        checkConv(heap, by("windows"), { ...shape, direction });
+        checkConv(heap, by("windows"), { ...shape, ...bf16, direction });
+      }
       const provider = by();
       checkConv(heap, provider, { ...small, direction });
       expect(Object.values(provider.choices())).toEqual(["windows"]);
     }
-    checkConv(heap, by(), { ...small, bias: true, activation: "relu" });
+    for (const types of [{}, bf16]) checkConv(heap, by(), { ...small, ...types, bias: true, activation: "relu" });
     checkConv(heap, by(), { ...small, bias: true, direction: "weights" });
-  });
-
-  test("strided weight gradients by position in the window, in bf16", () => {
-    for (const shape of [strided, small]) checkConv(heap, by("taps"), { ...shape, ...bf16, direction: "weights" });
   });
 
   test.skipIf(findOneDnn().library?.native.major !== 2)("3×3 by Winograd's algorithm", () => {

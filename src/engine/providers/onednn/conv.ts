@@ -20,7 +20,6 @@ import {
   withDescriptors,
   withReorders,
 } from "./primitive.ts";
-import { createTaps, suitsTaps } from "./taps.ts";
 import { createWindows, excelsInWindows, suitsWindows } from "./windows.ts";
 
 type Role = "x" | "w" | "y";
@@ -49,8 +48,7 @@ export function convCandidates(runtime: Runtime, kernels: WasmKernels, shape: Co
     if (excelsAsProduct(shape) || crashes(runtime.library.native, shape)) return products;
     return isF32(shape) && isStrided(shape) ? [direct, ...products] : [direct];
   }
-  const taps: Candidate<ConvAddresses> = { method: "taps", create: () => createTaps(runtime, kernels, shape) };
-  const ways = [...primitiveWays(runtime, shape, direct), ...(suitsTaps(shape) ? [taps] : [])];
+  const ways = primitiveWays(runtime, shape, direct);
   const windows: Candidate<ConvAddresses> = {
     method: "windows",
     create: () => createWindows(runtime, kernels, shape),

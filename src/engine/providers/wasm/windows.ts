@@ -1,11 +1,11 @@
 // Convolutions as matrix products over windows, which are copied to rows of a matrix, a block of them at a time so that they
-// stay in the cache; all operands f32. After Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks
+// stay in the cache. After Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks
 // for Document Processing" (2006).
 import { type Heap, instantiate } from "../../../memory/index.ts";
-import { bytesOf } from "../../plan.ts";
+import { bytesOf, type FloatType } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape, Scratch, Work } from "../../provider.ts";
 import type { DenseProduct } from "./batch.ts";
-import { padded, runAll, ScratchBlock } from "./half.ts";
+import { converter, copyBytes, padded, runAll, ScratchBlock } from "./half.ts";
 
 type WindowKernels = Record<"im2col" | "col2im" | "fill", (...args: number[]) => void>;
 
@@ -13,13 +13,14 @@ type WindowKernels = Record<"im2col" | "col2im" | "fill", (...args: number[]) =>
 const BLOCK_BYTES = 2 ** 20;
 /** And so many at least: each product packs the weights again, which costs about 1 / windows of its multiplications. */
 const BLOCK_WINDOWS = 192;
-const F32 = bytesOf.f32;
 
 interface Sizes {
   /** Of a group: channels, results, elements of a window. */
   readonly channels: number;
   readonly results: number;
   readonly window: number;
+  /** Of windows: those that are summed to pictures are f32. */
+  readonly type: FloatType;
   /** Output rows of all pictures, and of a block. */
   readonly rows: number;
   readonly blockRows: number;
@@ -32,20 +33,25 @@ function sizesOf(s: ConvShape): Sizes {
   const window = s.kernelHeight * s.kernelWidth * channels;
   const rows = s.batch * s.outHeight;
   const isUnit = s.kernelHeight * s.kernelWidth * s.strideHeight * s.strideWidth === 1 && s.padTop + s.padLeft === 0;
-  const direct = isUnit && s.groups === 1 && s.height === s.outHeight && s.width === s.outWidth;
+  const fits = s.groups === 1 && s.height === s.outHeight && s.width === s.outWidth;
+  const type = s.direction === "input" ? "f32" : s.types.x;
+  const direct = isUnit && fits && type === s.types.x;
   const blockRows = Math.max(
-    Math.floor(BLOCK_BYTES / (F32 * window * s.outWidth)),
+    Math.floor(BLOCK_BYTES / (bytesOf[type] * window * s.outWidth)),
     Math.ceil(BLOCK_WINDOWS / s.outWidth),
   );
+  // Of sums in half precision each block would round.
+  const whole = direct || (s.direction === "weights" && s.types.w !== "f32");
   return {
-    ...{ channels, results: s.outChannels / s.groups, window },
-    ...{ rows, blockRows: direct ? rows : Math.min(rows, blockRows), direct },
+    ...{ channels, results: s.outChannels / s.groups, window, type },
+    ...{ rows, blockRows: whole ? rows : Math.min(rows, blockRows), direct },
   };
 }
 
 /** The product of the windows of some output rows with a group's weights, which are columns of all weights. */
 function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulShape {
-  const { window, results } = sizesOf(s);
+  const { window, results, type } = sizesOf(s);
+  const { w: weights, y } = s.types;
   const places = rows * s.outWidth;
   const [dense, apart] = [[window, 1] as const, [s.outChannels, 1] as const];
   const turned = ([row, column]: readonly [number, number]) => [column, row] as const;
@@ -55,14 +61,19 @@ function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulSh
     case "forward":
       return {
         ...{ m: places, n: results, k: window, ...lying(false, false, { a: dense, b: apart, c: apart }) },
+        types: { a: type, b: weights, c: y },
         ...(s.bias && { bias: 0 }),
         ...(s.activation && { activation: s.activation }),
       };
     case "input":
-      return { m: places, n: window, k: results, ...lying(false, true, { a: apart, b: turned(apart), c: dense }) };
+      return {
+        ...{ m: places, n: window, k: results, ...lying(false, true, { a: apart, b: turned(apart), c: dense }) },
+        types: { a: y, b: weights, c: type },
+      };
     case "weights":
       return {
         ...{ m: window, n: results, k: places, ...lying(true, false, { a: turned(dense), b: apart, c: apart }) },
+        types: { a: type, b: y, c: weights },
         ...(accumulate && { accumulate }),
       };
     default:
@@ -74,44 +85,56 @@ function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulSh
 function productBytes(s: ConvShape, product: DenseProduct): number {
   const { rows, blockRows } = sizesOf(s);
   const blocks = rows % blockRows === 0 ? [blockRows] : [blockRows, rows % blockRows];
-  const shapes = blocks.flatMap((block) => [false, true].map((accumulate) => productShape(s, block, accumulate)));
+  const sums = blockRows < rows ? [false, true] : [false];
+  const shapes = blocks.flatMap((block) => sums.map((accumulate) => productShape(s, block, accumulate)));
   return Math.max(...shapes.map((shape) => product.scratchBytes(shape)));
 }
 
+/** Half-precision pixels have an even number of channels. `product` multiplies operands of the shape's types. */
 export function windowConv(heap: Heap, product: DenseProduct): Work<ConvShape, ConvAddresses> {
   return {
     scratchBytes(s) {
-      const { window, blockRows, direct } = sizesOf(s);
-      return (direct ? 0 : padded(F32 * blockRows * s.outWidth * window)) + padded(productBytes(s, product));
+      const { window, blockRows, direct, type } = sizesOf(s);
+      const windows = direct ? 0 : padded(bytesOf[type] * blockRows * s.outWidth * window);
+      return windows + sumBytes(s) + padded(productBytes(s, product));
     },
-    bind: (s, at) => bindWindows(instantiate<WindowKernels>("conv", heap), s, at, product),
+    bind: (s, at) => bindWindows(heap, s, at, product),
   };
 }
 
+/** Of f32 sums of windows for pictures in half precision. */
+const sumBytes = (s: ConvShape): number => (s.direction === "input" ? copyBytes(s.types.x, pixelsOf(s)) : 0);
+const pixelsOf = (s: ConvShape): number => s.batch * s.height * s.width * s.channels;
+
 function bindWindows(
-  { im2col, col2im, fill }: WindowKernels,
+  heap: Heap,
   s: ConvShape,
-  { x, w, y, bias, ...at }: ConvAddresses & Scratch,
+  { x: pictures, w, y, bias, ...at }: ConvAddresses & Scratch,
   product: DenseProduct,
 ): () => void {
-  const { channels, results, window, rows, blockRows, direct } = sizesOf(s);
-  const { groups, direction } = s;
+  const { im2col, col2im, fill } = instantiate<WindowKernels>("conv", heap);
+  const { channels, results, window, rows, blockRows, direct, type } = sizesOf(s);
+  const { groups, direction, types } = s;
   const block = new ScratchBlock(at.scratch);
-  const windows = direct ? x : block.take(F32 * blockRows * s.outWidth * window);
+  const sums = sumBytes(s);
+  const x = sums === 0 ? pictures : block.take(sums);
+  const windows = direct ? x : block.take(bytesOf[type] * blockRows * s.outWidth * window);
   const scratchBytes = productBytes(s, product);
   const scratch = block.take(scratchBytes);
   const calls: (() => void)[] = [];
-  if (direction === "input" && !direct) calls.push(() => fill(x, F32 * s.batch * s.height * s.width * s.channels, 0));
+  if (direction === "input" && !direct) calls.push(() => fill(x, bytesOf[type] * pixelsOf(s), 0));
   for (let g = 0; g < groups; g++) {
-    const ofGroup = (address: number): number => address + F32 * g * results;
+    const ofGroup = (address: number, element: FloatType): number => address + bytesOf[element] * g * results;
     for (let row = 0; row < rows; row += blockRows) {
       const count = Math.min(blockRows, rows - row);
       const geometry = [
-        ...([x + F32 * g * channels, windows, s.height, s.width, F32 * s.channels, F32 * channels] as const),
+        ...([x + bytesOf[type] * g * channels, windows, s.height, s.width] as const),
+        ...([bytesOf[type] * s.channels, bytesOf[type] * channels] as const),
         ...([s.kernelHeight, s.kernelWidth, s.strideHeight, s.strideWidth, s.dilationHeight, s.dilationWidth] as const),
         ...([s.padTop, s.padLeft, s.outHeight, s.outWidth, row, row + count] as const),
       ];
-      const [ownW, ownY] = [ofGroup(w), ofGroup(y + F32 * row * s.outWidth * s.outChannels)];
+      const ownW = ofGroup(w, types.w);
+      const ownY = ofGroup(y + bytesOf[types.y] * row * s.outWidth * s.outChannels, types.y);
       const [a, b, c] = {
         forward: [windows, ownW, ownY] as const,
         input: [ownY, ownW, windows] as const,
@@ -121,12 +144,13 @@ function bindWindows(
       calls.push(
         product.bind({
           ...productShape(s, count, row > 0),
-          ...(bias !== undefined && direction === "forward" && { bias: ofGroup(bias) }),
+          ...(bias !== undefined && direction === "forward" && { bias: ofGroup(bias, "f32") }),
           ...{ a, b, c, scratch, scratchBytes },
         }),
       );
       if (direction === "input" && !direct) calls.push(() => col2im(...geometry));
     }
   }
+  if (sums > 0) calls.push(converter(heap).write(types.x, x, pictures, pixelsOf(s)));
   return runAll(calls);
 }
