@@ -17,6 +17,8 @@ const HOSTS = 4;
 const NODE_FLAGS = ["--no-memory-reducer"];
 /** Ranks that have just compiled are slower for some steps, and not in step yet. */
 const WARM_UP = 8;
+/** Where all ranks have cores of their own, they are once they have touched all of their memory. */
+const CORES_WARM_UP = 3;
 
 export interface TrainingPart {
   readonly rows: BenchRow[];
@@ -186,7 +188,7 @@ export async function twoRanks(
 ): Promise<TrainingPart> {
   const metric = `${trainingRecipes[model].title}, batch ${batch} a rank`;
   say(metric);
-  const options = { model, batch, warmUp: 1, steps, strategy: { mode: "collective" } } as const;
+  const options = { model, batch, warmUp: CORES_WARM_UP, steps, strategy: { mode: "collective" } } as const;
   const here: Place = { command: [] };
   const alone = (): Promise<CollectiveMeasured[]> => train([here], options);
   const systems: readonly (readonly [string, () => Promise<CollectiveMeasured[]>])[] = [
