@@ -61,7 +61,7 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
     slowTraining({
       model: "resnet50",
       mbit: 1000,
-      batch: quick ? 1 : 40,
+      batch: quick ? 1 : 32,
       steps: quick ? 1 : 12,
       rounds: quick ? 1 : 5,
     }),
@@ -72,7 +72,7 @@ const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   "bert-100": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "always" }),
   "bert-100-local": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "sometimes" }),
   "cores-resnet50": (quick) =>
-    twoRanks({ model: "resnet50full", batch: quick ? 1 : 16, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 5),
+    twoRanks({ model: "resnet50full", batch: quick ? 1 : 16, steps: quick ? 1 : 5 }, 1.9, quick ? 1 : 3),
   "cores-bert": (quick) =>
     twoRanks({ model: "bertbase", batch: quick ? 1 : 16, steps: quick ? 1 : 3 }, 1.85, quick ? 1 : 2),
 };
