@@ -106,6 +106,9 @@ export interface SlowTraining {
   readonly exchanging?: "always" | "sometimes";
 }
 
+/** As many steps as wished, in periods of `every`, of which there is one at least. */
+const wholePeriods = (steps: number, every: number): number => every * Math.max(1, Math.floor(steps / every));
+
 /** Steps of a model on four hosts, with each technique. */
 export async function slowTraining({
   model,
@@ -131,12 +134,11 @@ export async function slowTraining({
   const again = chosen.filter(({ name }) => name === UNFUSED || name === OVERLAP);
   const runs = [...Array.from({ length: rounds - 1 }, () => again).flat(), ...chosen];
   for (const { name, strategy, every = 1 } of runs) {
-    const count = every === 1 ? steps : every;
     const options = {
       model,
       batch,
-      warmUp: every === 1 ? Math.min(count, WARM_UP) : every,
-      steps: count,
+      warmUp: wholePeriods(Math.min(steps, WARM_UP), every),
+      steps: wholePeriods(steps, every),
       strategy: { mode: "collective", ...strategy },
     } as const;
     const [first] = await withSlowNetwork({ hosts: HOSTS, rate: `${mbit}mbit` }, (hosts) => train(hosts, options));
