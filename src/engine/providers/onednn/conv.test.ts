@@ -59,6 +59,8 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
         checkConv(heap, by("windows"), { ...shape, direction });
         checkConv(heap, by("windows"), { ...shape, ...bf16, direction });
       }
+      const result = { forward: "y", input: "x", weights: "w" }[direction];
+      checkConv(heap, by("windows"), { ...many, types: { ...bf16.types, [result]: "f32" }, direction });
       const provider = by();
       checkConv(heap, provider, { ...small, direction });
       expect(Object.values(provider.choices())).toEqual(["windows"]);

@@ -1,5 +1,6 @@
 // Convolutions of small pictures as products of their windows, which a WASM kernel copies to the rows of a matrix.
 import type { ConvAddresses, ConvShape, MatmulShape } from "../../provider.ts";
+import { onF32Copies } from "../wasm/conv.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { windowConv } from "../wasm/windows.ts";
 import { allowsProducts, isF32, isStrided, weightShare } from "./conv-shape.ts";
@@ -37,10 +38,11 @@ export function createWindows(
     if (!products.has(key)) products.set(key, createProduct(runtime, kernels, matmul));
     return products.get(key);
   };
-  const work = windowConv(runtime.heap, {
+  const windows = windowConv(runtime.heap, {
     scratchBytes: (matmul) => productOf(matmul)?.scratchBytes ?? 0,
     bind: (spec) => productOf(spec)!.bind(spec),
   });
+  const work = shape.direction === "input" ? onF32Copies(runtime.heap, windows, ["x"]) : windows;
   const scratchBytes = work.scratchBytes(shape);
   const isOffered = [...products.values()].every((product) => product !== undefined);
   return isOffered ? { scratchBytes, bind: (at) => work.bind(shape, at) } : undefined;

@@ -24,28 +24,41 @@ export function wasmConv(heap: Heap, product: DenseProduct, kernels: GroupedKern
 }
 
 const roles = ["x", "w", "y"] as const;
+type Role = (typeof roles)[number];
 const resultOf = { forward: "y", input: "x", weights: "w" } as const;
 
-/** Convolutions of all types by `work`, which sees f32 alone: half-precision operands are copied to scratch, or back. */
-export function onF32Copies(heap: Heap, work: Work<ConvShape, ConvAddresses>): Work<ConvShape, ConvAddresses> {
-  const inF32 = (s: ConvShape): ConvShape => ({ ...s, types: { x: "f32", w: "f32", y: "f32" } });
+/**
+ * Convolutions of all types by `work`, which sees the operands of `copied` in f32: those in half precision are copied to
+ * scratch, or back.
+ */
+export function onF32Copies(
+  heap: Heap,
+  work: Work<ConvShape, ConvAddresses>,
+  copied: readonly Role[] = roles,
+): Work<ConvShape, ConvAddresses> {
+  const f32 = Object.fromEntries(copied.map((role) => [role, "f32"]));
+  const inF32 = (s: ConvShape): ConvShape => ({ ...s, types: { ...s.types, ...f32 } });
   return {
     scratchBytes: (s) =>
-      roles.reduce((sum, role) => sum + copyBytes(s.types[role], sizesOf(s)[role]), work.scratchBytes(inF32(s))),
+      copied.reduce((sum, role) => sum + copyBytes(s.types[role], sizesOf(s)[role]), work.scratchBytes(inF32(s))),
     bind(s, at) {
       const { types } = s;
       const sizes = sizesOf(s);
       const block = new ScratchBlock(at.scratch);
-      const copy = (role: "x" | "w" | "y"): number =>
-        types[role] === "f32" ? at[role] : block.take(copyBytes(types[role], sizes[role]));
-      const f32 = { x: copy("x"), w: copy("w"), y: copy("y") };
+      const copies: Record<Role, number> = { x: at.x, w: at.w, y: at.y };
+      const halves = copied.filter((role) => types[role] !== "f32");
+      for (const role of halves) copies[role] = block.take(copyBytes(types[role], sizes[role]));
       const scratchBytes = work.scratchBytes(inF32(s));
       const { read, write } = converter(heap);
       const result = resultOf[s.direction];
       return runAll([
-        ...roles.filter((role) => role !== result).map((role) => read(types[role], at[role], f32[role], sizes[role])),
-        work.bind(inF32(s), { ...at, ...f32, scratch: block.take(scratchBytes), scratchBytes }),
-        write(types[result], f32[result], at[result], sizes[result]),
+        ...halves
+          .filter((role) => role !== result)
+          .map((role) => read(types[role], at[role], copies[role], sizes[role])),
+        work.bind(inF32(s), { ...at, ...copies, scratch: block.take(scratchBytes), scratchBytes }),
+        ...halves
+          .filter((role) => role === result)
+          .map((role) => write(types[role], copies[role], at[role], sizes[role])),
       ]);
     },
   };

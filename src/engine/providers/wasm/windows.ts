@@ -1,11 +1,11 @@
 // Convolutions as matrix products over windows, which are copied to rows of a matrix, a block of them at a time so that they
-// stay in the cache. After Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks
-// for Document Processing" (2006).
+// stay in the cache. After Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document
+// Processing" (2006).
 import { type Heap, instantiate } from "../../../memory/index.ts";
 import { bytesOf, type FloatType } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape, Scratch, Work } from "../../provider.ts";
 import type { DenseProduct } from "./batch.ts";
-import { converter, copyBytes, padded, runAll, ScratchBlock } from "./half.ts";
+import { padded, runAll, ScratchBlock } from "./half.ts";
 
 type WindowKernels = Record<"im2col" | "col2im" | "fill", (...args: number[]) => void>;
 
@@ -19,8 +19,8 @@ interface Sizes {
   readonly channels: number;
   readonly results: number;
   readonly window: number;
-  /** Of windows: those that are summed to pictures are f32. */
-  readonly type: FloatType;
+  /** Of an element of a window. */
+  readonly bytes: number;
   /** Output rows of all pictures, and of a block. */
   readonly rows: number;
   readonly blockRows: number;
@@ -33,25 +33,24 @@ function sizesOf(s: ConvShape): Sizes {
   const window = s.kernelHeight * s.kernelWidth * channels;
   const rows = s.batch * s.outHeight;
   const isUnit = s.kernelHeight * s.kernelWidth * s.strideHeight * s.strideWidth === 1 && s.padTop + s.padLeft === 0;
-  const fits = s.groups === 1 && s.height === s.outHeight && s.width === s.outWidth;
-  const type = s.direction === "input" ? "f32" : s.types.x;
-  const direct = isUnit && fits && type === s.types.x;
+  const direct = isUnit && s.groups === 1 && s.height === s.outHeight && s.width === s.outWidth;
+  const bytes = bytesOf[s.types.x];
   const blockRows = Math.max(
-    Math.floor(BLOCK_BYTES / (bytesOf[type] * window * s.outWidth)),
+    Math.floor(BLOCK_BYTES / (bytes * window * s.outWidth)),
     Math.ceil(BLOCK_WINDOWS / s.outWidth),
   );
   // Of sums in half precision each block would round.
   const whole = direct || (s.direction === "weights" && s.types.w !== "f32");
   return {
-    ...{ channels, results: s.outChannels / s.groups, window, type },
+    ...{ channels, results: s.outChannels / s.groups, window, bytes },
     ...{ rows, blockRows: whole ? rows : Math.min(rows, blockRows), direct },
   };
 }
 
 /** The product of the windows of some output rows with a group's weights, which are columns of all weights. */
 function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulShape {
-  const { window, results, type } = sizesOf(s);
-  const { w: weights, y } = s.types;
+  const { window, results } = sizesOf(s);
+  const { x, w, y } = s.types;
   const places = rows * s.outWidth;
   const [dense, apart] = [[window, 1] as const, [s.outChannels, 1] as const];
   const turned = ([row, column]: readonly [number, number]) => [column, row] as const;
@@ -61,19 +60,19 @@ function productShape(s: ConvShape, rows: number, accumulate: boolean): MatmulSh
     case "forward":
       return {
         ...{ m: places, n: results, k: window, ...lying(false, false, { a: dense, b: apart, c: apart }) },
-        types: { a: type, b: weights, c: y },
+        types: { a: x, b: w, c: y },
         ...(s.bias && { bias: 0 }),
         ...(s.activation && { activation: s.activation }),
       };
     case "input":
       return {
         ...{ m: places, n: window, k: results, ...lying(false, true, { a: apart, b: turned(apart), c: dense }) },
-        types: { a: y, b: weights, c: type },
+        types: { a: y, b: w, c: x },
       };
     case "weights":
       return {
         ...{ m: window, n: results, k: places, ...lying(true, false, { a: turned(dense), b: apart, c: apart }) },
-        types: { a: type, b: y, c: weights },
+        types: { a: x, b: y, c: w },
         ...(accumulate && { accumulate }),
       };
     default:
@@ -90,46 +89,40 @@ function productBytes(s: ConvShape, product: DenseProduct): number {
   return Math.max(...shapes.map((shape) => product.scratchBytes(shape)));
 }
 
-/** Half-precision pixels have an even number of channels. `product` multiplies operands of the shape's types. */
+/**
+ * Of f32, or of half precision with an even number of channels; pictures that are written, sums of windows, are f32. `product`
+ * multiplies operands of the shape's types.
+ */
 export function windowConv(heap: Heap, product: DenseProduct): Work<ConvShape, ConvAddresses> {
   return {
     scratchBytes(s) {
-      const { window, blockRows, direct, type } = sizesOf(s);
-      const windows = direct ? 0 : padded(bytesOf[type] * blockRows * s.outWidth * window);
-      return windows + sumBytes(s) + padded(productBytes(s, product));
+      const { window, bytes, blockRows, direct } = sizesOf(s);
+      return (direct ? 0 : padded(bytes * blockRows * s.outWidth * window)) + padded(productBytes(s, product));
     },
-    bind: (s, at) => bindWindows(heap, s, at, product),
+    bind: (s, at) => bindWindows(instantiate<WindowKernels>("conv", heap), s, at, product),
   };
 }
 
-/** Of f32 sums of windows for pictures in half precision. */
-const sumBytes = (s: ConvShape): number => (s.direction === "input" ? copyBytes(s.types.x, pixelsOf(s)) : 0);
-const pixelsOf = (s: ConvShape): number => s.batch * s.height * s.width * s.channels;
-
 function bindWindows(
-  heap: Heap,
+  { im2col, col2im, fill }: WindowKernels,
   s: ConvShape,
-  { x: pictures, w, y, bias, ...at }: ConvAddresses & Scratch,
+  { x, w, y, bias, ...at }: ConvAddresses & Scratch,
   product: DenseProduct,
 ): () => void {
-  const { im2col, col2im, fill } = instantiate<WindowKernels>("conv", heap);
-  const { channels, results, window, rows, blockRows, direct, type } = sizesOf(s);
+  const { channels, results, window, bytes, rows, blockRows, direct } = sizesOf(s);
   const { groups, direction, types } = s;
   const block = new ScratchBlock(at.scratch);
-  const sums = sumBytes(s);
-  const x = sums === 0 ? pictures : block.take(sums);
-  const windows = direct ? x : block.take(bytesOf[type] * blockRows * s.outWidth * window);
+  const windows = direct ? x : block.take(bytes * blockRows * s.outWidth * window);
   const scratchBytes = productBytes(s, product);
   const scratch = block.take(scratchBytes);
   const calls: (() => void)[] = [];
-  if (direction === "input" && !direct) calls.push(() => fill(x, bytesOf[type] * pixelsOf(s), 0));
+  if (direction === "input" && !direct) calls.push(() => fill(x, bytes * s.batch * s.height * s.width * s.channels, 0));
   for (let g = 0; g < groups; g++) {
     const ofGroup = (address: number, element: FloatType): number => address + bytesOf[element] * g * results;
     for (let row = 0; row < rows; row += blockRows) {
       const count = Math.min(blockRows, rows - row);
       const geometry = [
-        ...([x + bytesOf[type] * g * channels, windows, s.height, s.width] as const),
-        ...([bytesOf[type] * s.channels, bytesOf[type] * channels] as const),
+        ...([x + bytes * g * channels, windows, s.height, s.width, bytes * s.channels, bytes * channels] as const),
         ...([s.kernelHeight, s.kernelWidth, s.strideHeight, s.strideWidth, s.dilationHeight, s.dilationWidth] as const),
         ...([s.padTop, s.padLeft, s.outHeight, s.outWidth, row, row + count] as const),
       ];
@@ -151,6 +144,5 @@ function bindWindows(
       if (direction === "input" && !direct) calls.push(() => col2im(...geometry));
     }
   }
-  if (sums > 0) calls.push(converter(heap).write(types.x, x, pictures, pixelsOf(s)));
   return runAll(calls);
 }
