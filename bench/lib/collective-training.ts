@@ -17,7 +17,7 @@ const HOSTS = 4;
 const NODE_FLAGS = ["--no-memory-reducer"];
 /** Ranks that have just compiled are slower for some steps, and not in step yet. */
 const WARM_UP = 8;
-/** Where all ranks have cores of their own, they are once they have touched all of their memory. */
+/** Ranks with cores of their own soon are in step: what takes them some steps is to touch all of their memory once. */
 const CORES_WARM_UP = 3;
 
 export interface TrainingPart {
@@ -179,6 +179,11 @@ export async function slowTraining({
   return { rows, goals };
 }
 
+const ONE = "1 rank, 1 thread";
+const TWO = "2 ranks of 1 thread";
+const APART = "2 jobs of 1 rank side by side";
+const SLOWER = "twice the slower of these";
+
 /**
  * Two ranks on two cores beside one, and beside two jobs of one rank that know nothing of each other: what the machine allows.
  * Steps in common go at the pace of the slower core, so twice the slower job is the most that two ranks can reach.
@@ -211,8 +216,3 @@ export async function twoRanks(
     goals: [atLeast(`${metric}: 2 ranks, times the speed of one`, ratio(rates.get(TWO)!, rates.get(ONE)!), goal)],
   };
 }
-
-const ONE = "1 rank, 1 thread";
-const TWO = "2 ranks of 1 thread";
-const APART = "2 jobs of 1 rank side by side";
-const SLOWER = "twice the slower of these";
