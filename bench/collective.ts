@@ -6,7 +6,7 @@ import { type Measured, measureCollectives, type TimedCall } from "../src/collec
 import { Heap } from "../src/memory/index.ts";
 import { mpiAllReduce } from "./lib/collective-mpi.ts";
 import type { TrainingModel } from "./lib/collective-recipes.ts";
-import { slowTraining, twoRanks } from "./lib/collective-training.ts";
+import { type SlowTraining, slowTraining, twoRanks } from "./lib/collective-training.ts";
 import type { CopyTask } from "./lib/copy-thread.ts";
 import {
   atLeast,
@@ -52,23 +52,21 @@ const sizes = (quick: boolean): [count: number, times: number] => (quick ? [MIB,
 /** Steps that are all wire: one of each technique, of few rows. */
 const tiny = (model: TrainingModel, quick: boolean) => ({ model, mbit: 100, batch: quick ? 1 : 4, steps: 1 });
 
+/** Steps that compute about as long as the gradients are on the wire. */
+const balanced = (
+  model: TrainingModel,
+  quick: boolean,
+  sizes: Pick<SlowTraining, "batch" | "steps" | "rounds">,
+): SlowTraining => ({ model, mbit: 1000, ...(quick ? { batch: 1, steps: 1 } : { ...sizes, balanced: true }) });
+
 const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   processes: (quick) => betweenProcesses(...sizes(quick)),
   threads: (quick) => betweenThreads(...sizes(quick)),
   networks: overSlowNetworks,
-  // A step that computes about as long as the gradients are on the wire.
-  "resnet50-1000": (quick) =>
-    slowTraining({
-      model: "resnet50",
-      mbit: 1000,
-      batch: quick ? 1 : 32,
-      steps: quick ? 1 : 12,
-      rounds: quick ? 1 : 5,
-    }),
+  "resnet50-1000": (quick) => slowTraining(balanced("resnet50", quick, { batch: 32, steps: 12, rounds: 5 })),
   "resnet50-100": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "always" }),
   "resnet50-100-local": (quick) => slowTraining({ ...tiny("resnet50", quick), exchanging: "sometimes" }),
-  "bert-1000": (quick) =>
-    slowTraining({ model: "bert", mbit: 1000, batch: quick ? 1 : 8, steps: quick ? 1 : 16, rounds: quick ? 1 : 3 }),
+  "bert-1000": (quick) => slowTraining(balanced("bert", quick, { batch: 8, steps: 16, rounds: 3 })),
   "bert-100": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "always" }),
   "bert-100-local": (quick) => slowTraining({ ...tiny("bert", quick), exchanging: "sometimes" }),
   "cores-resnet50": (quick) =>

@@ -81,9 +81,10 @@ const HALF = "+ half precision";
 const DGC = "DGC 99.9 %";
 const DGC_HALF = "DGC 99.9 %, half precision";
 
+const BASELINE: StrategyOptions = { overlap: false, fuseBytes: 4, lastBucketBytes: 0 };
 const dgc = { sparsity: [0.999], rampupSteps: 1 };
 const techniques: readonly Technique[] = [
-  { name: UNFUSED, strategy: { overlap: false, fuseBytes: 4, lastBucketBytes: 0 } },
+  { name: UNFUSED, strategy: BASELINE },
   { name: FUSED, strategy: { overlap: false } },
   { name: OVERLAP, strategy: {} },
   { name: HALF, strategy: { wire: "bf16" } },
@@ -96,8 +97,10 @@ const techniques: readonly Technique[] = [
 export interface SlowTraining {
   readonly model: TrainingModel;
   readonly mbit: number;
-  /** Rows of a rank's step. */
+  /** Rows of a rank's step; where they are balanced, those that are tried first. */
   readonly batch: number;
+  /** Takes as many rows as this machine computes while the gradients are on the wire: what overlap can gain most by. */
+  readonly balanced?: boolean;
   /** Steps that are measured, of techniques that exchange in each. */
   readonly steps: number;
   /** How often baseline and overlap are measured, in turns, for medians; default once. */
@@ -109,20 +112,31 @@ export interface SlowTraining {
 /** As many steps as wished, in periods of `every`, of which there is one at least. */
 const wholePeriods = (steps: number, every: number): number => every * Math.max(1, Math.floor(steps / every));
 
+/** What the first of four hosts measured. */
+async function onSlowHosts(mbit: number, options: Omit<CollectiveScript, "out">): Promise<CollectiveMeasured> {
+  const [first] = await withSlowNetwork({ hosts: HOSTS, rate: `${mbit}mbit` }, (hosts) => train(hosts, options));
+  return first!;
+}
+
+/** Rows of a rank whose step computes no longer than its whole gradients are on the wire. */
+async function balancedBatch({ model, mbit, batch, steps }: SlowTraining): Promise<number> {
+  const { secondsAStep, bytesAStep } = await onSlowHosts(mbit, {
+    ...{ model, batch, warmUp: Math.min(steps, WARM_UP), steps: Math.ceil(steps / 2) },
+    strategy: { mode: "collective", ...BASELINE },
+  });
+  const wire = (8 * bytesAStep) / (mbit * 1e6);
+  return Math.max(1, Math.floor((batch * wire) / (secondsAStep - wire)));
+}
+
 /** Steps of a model on four hosts, with each technique. */
-export async function slowTraining({
-  model,
-  mbit,
-  batch,
-  steps,
-  rounds = 1,
-  exchanging,
-}: SlowTraining): Promise<TrainingPart> {
+export async function slowTraining(options: SlowTraining): Promise<TrainingPart> {
+  const { model, mbit, steps, rounds = 1, exchanging } = options;
   const problem = slowNetworkProblem();
   if (problem !== undefined) {
     say(`slow networks are left out: ${problem}`);
     return { rows: [], goals: [] };
   }
+  const batch = options.balanced ? await balancedBatch(options) : options.batch;
   const metric = `${trainingRecipes[model].title}, batch ${HOSTS} × ${batch}, ${HOSTS} hosts at ${mbit} Mbit`;
   say(metric);
   const rows: BenchRow[] = [];
@@ -134,19 +148,15 @@ export async function slowTraining({
   const again = chosen.filter(({ name }) => name === UNFUSED || name === OVERLAP);
   const runs = [...Array.from({ length: rounds - 1 }, () => again).flat(), ...chosen];
   for (const { name, strategy, every = 1 } of runs) {
-    const options = {
-      model,
-      batch,
-      warmUp: wholePeriods(Math.min(steps, WARM_UP), every),
-      steps: wholePeriods(steps, every),
+    const first = await onSlowHosts(mbit, {
+      ...{ model, batch, warmUp: wholePeriods(Math.min(steps, WARM_UP), every), steps: wholePeriods(steps, every) },
       strategy: { mode: "collective", ...strategy },
-    } as const;
-    const [first] = await withSlowNetwork({ hosts: HOSTS, rate: `${mbit}mbit` }, (hosts) => train(hosts, options));
-    const times = [...(seconds.get(name) ?? []), first!.secondsAStep];
+    });
+    const times = [...(seconds.get(name) ?? []), first.secondsAStep];
     seconds.set(name, times);
-    const result = { ...first!, secondsAStep: median(times) };
+    const result = { ...first, secondsAStep: median(times) };
     say(
-      `  ${name}: ${Math.round(1000 * first!.secondsAStep)} ms, ${(result.bytesAStep / 1e6).toFixed(2)} MB, ${Math.round(100 * result.hidden)} % hidden`,
+      `  ${name}: ${Math.round(1000 * first.secondsAStep)} ms, ${(result.bytesAStep / 1e6).toFixed(2)} MB, ${Math.round(100 * result.hidden)} % hidden`,
     );
     measured.set(name, result);
   }
