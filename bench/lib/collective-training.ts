@@ -120,6 +120,7 @@ async function onSlowHosts(mbit: number, options: Omit<CollectiveScript, "out">)
 
 /** Rows of a rank whose step computes no longer than its whole gradients are on the wire. */
 async function balancedBatch({ model, mbit, batch, steps }: SlowTraining): Promise<number> {
+  say(`${trainingRecipes[model].title}: how many rows are computed while gradients are on a wire of ${mbit} Mbit`);
   const { secondsAStep, bytesAStep } = await onSlowHosts(mbit, {
     ...{ model, batch, warmUp: Math.min(steps, WARM_UP), steps: Math.ceil(steps / 2) },
     strategy: { mode: "collective", ...BASELINE },
