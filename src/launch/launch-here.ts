@@ -29,6 +29,8 @@ export async function launchHere(launch: Launch): Promise<number> {
   try {
     return await run(launch, hosts, folder);
   } finally {
+    // Signals no longer matter, and must not keep files from being removed.
+    using _ = onInterrupt(() => {});
     await rm(folder, { recursive: true, force: true });
     // Where servers have left no files.
     await rmdir(join(launch.cwd, ".flotilla", launch.job)).catch(() => {});

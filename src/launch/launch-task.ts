@@ -95,10 +95,10 @@ async function lead(launch: Launch, world: World, meeting: Parameters<typeof ope
     // The other tasks end their connections when they know how the job ended.
     await coordinator.deserted({ peers: true, timeoutMs: FAREWELL_MS });
   } finally {
-    interrupts[Symbol.dispose]();
     await coordinator.close();
     await forget();
     await removeRendezvous(world);
+    interrupts[Symbol.dispose]();
   }
   return control.exitCode;
 }
@@ -134,8 +134,8 @@ async function follow(launch: Launch, world: World): Promise<number> {
     return await Promise.race([work, lost.promise]);
   } finally {
     clearTimeout(timer);
-    interrupts[Symbol.dispose]();
     await client.close();
+    interrupts[Symbol.dispose]();
   }
 }
 

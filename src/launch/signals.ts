@@ -1,7 +1,7 @@
 // Ctrl-C and the signals that ask this process to end.
 
 /** npm and terminals pass on a signal that came already: those of so short a time count as one. */
-const ECHO_MS = 200;
+export const ECHO_MS = 200;
 
 /** Calls back for each until disposed. */
 export function onInterrupt(act: (signal: "SIGINT" | "SIGTERM") => void): Disposable {
