@@ -1,9 +1,8 @@
 // Ctrl-C: the first one asks the work to stop and save, the second one ends the process.
+import { ECHO_MS } from "../launch/signals.ts";
 
 /** Exit code of a process that a signal interrupted. */
 export const INTERRUPTED = 130;
-/** npm passes on a signal that the terminal has sent to the whole group already: the two count as one. */
-const ECHO_MS = 200;
 
 export interface Interrupt extends Disposable {
   /** Aborted by the first SIGINT or SIGTERM. */

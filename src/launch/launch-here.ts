@@ -63,7 +63,7 @@ async function run(launch: Launch, hosts: readonly Host[], folder: string): Prom
     ...{ job, pid: process.pid, host: hostname(), address, script: scriptName(launch), started: started.toISOString() },
     ...(base.keys !== undefined && { keys: base.keys }),
   });
-  const interrupts = onInterrupt((signal) => control.interrupt(signal, signal));
+  using _ = onInterrupt((signal) => control.interrupt(signal, signal));
   try {
     const places = placesOf(launch, hosts);
     await Promise.all(
@@ -78,7 +78,6 @@ async function run(launch: Launch, hosts: readonly Host[], folder: string): Prom
   } finally {
     await forget();
     await coordinator.close();
-    interrupts[Symbol.dispose]();
   }
   return control.exitCode;
 }

@@ -88,7 +88,7 @@ async function lead(launch: Launch, world: World, meeting: Parameters<typeof ope
     ...{ script: scriptName(launch), started: started.toISOString() },
     ...(world.keys !== undefined && { keys: world.keys }),
   });
-  const interrupts = onInterrupt((signal) => control.interrupt(signal, signal));
+  using _ = onInterrupt((signal) => control.interrupt(signal, signal));
   try {
     await superviseOwn(launch, world, address, localControl(control), log);
     await control.changes.wait(() => control.phase === "over", Number.POSITIVE_INFINITY);
@@ -98,7 +98,6 @@ async function lead(launch: Launch, world: World, meeting: Parameters<typeof ope
     await coordinator.close();
     await forget();
     await removeRendezvous(world);
-    interrupts[Symbol.dispose]();
   }
   return control.exitCode;
 }
@@ -126,7 +125,7 @@ async function follow(launch: Launch, world: World): Promise<number> {
   });
   const { client, address } = await awaitRendezvous(world, MEET_MS, connect);
   const control = new RemoteControl(client);
-  const interrupts = onInterrupt((signal) => {
+  using _ = onInterrupt((signal) => {
     control.interrupt(signal, signal).catch(() => {});
   });
   try {
@@ -135,7 +134,6 @@ async function follow(launch: Launch, world: World): Promise<number> {
   } finally {
     clearTimeout(timer);
     await client.close();
-    interrupts[Symbol.dispose]();
   }
 }
 

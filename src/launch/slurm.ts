@@ -30,9 +30,8 @@ async function runStep(launch: Launch, slurm: SlurmOptions): Promise<number> {
   const child = spawn(srun!, args, { stdio: "inherit", cwd: launch.cwd, detached: true, env });
   let asked = 0;
   // srun passes SIGTERM on to the tasks, and the first task ends the job in order.
-  const interrupts = onInterrupt(() => child.kill(asked++ === 0 ? "SIGTERM" : "SIGKILL"));
+  using _ = onInterrupt(() => child.kill(asked++ === 0 ? "SIGTERM" : "SIGKILL"));
   const { code, signal, error } = await endOf(child);
-  interrupts[Symbol.dispose]();
   if (error !== undefined) throw new LaunchError(`srun cannot be run: ${error}`);
   return code ?? 128 + (signal === "SIGKILL" ? 9 : 15);
 }
@@ -48,7 +47,7 @@ async function runBatch(launch: Launch, slurm: SlurmOptions): Promise<number> {
   let asked = 0;
   let cancelled: "SIGINT" | "SIGTERM" | undefined;
   let late: NodeJS.Timeout | undefined;
-  const interrupts = onInterrupt((signal) => {
+  using _ = onInterrupt((signal) => {
     cancelled ??= signal;
     const gentle = asked++ === 0 && state.name === "RUNNING";
     log.say(gentle ? `${signal}: ending job ${id}, once more cancels it` : `${signal}: cancelling job ${id}`);
@@ -71,7 +70,6 @@ async function runBatch(launch: Launch, slurm: SlurmOptions): Promise<number> {
     await output.copy(process.stdout);
   } finally {
     clearTimeout(late);
-    interrupts[Symbol.dispose]();
     await output.close();
   }
   if (cancelled !== undefined) return cancelled === "SIGINT" ? 130 : 143;
