@@ -4,6 +4,7 @@ import { Heap } from "../../../memory/index.ts";
 import type { ConvShape } from "../../provider.ts";
 import { checkConv } from "../contract-conv.ts";
 import { whyAbsent } from "../testing.ts";
+import { resultOf } from "../wasm/conv.ts";
 import type { Method } from "./choose.ts";
 import { crashes } from "./defects.ts";
 import { findOneDnn } from "./library.ts";
@@ -59,8 +60,7 @@ describe.skipIf(absent)(`ways to convolve${absent ? ` (skipped: ${absent})` : ""
         checkConv(heap, by("windows"), { ...shape, direction });
         checkConv(heap, by("windows"), { ...shape, ...bf16, direction });
       }
-      const result = { forward: "y", input: "x", weights: "w" }[direction];
-      checkConv(heap, by("windows"), { ...many, types: { ...bf16.types, [result]: "f32" }, direction });
+      checkConv(heap, by("windows"), { ...many, types: { ...bf16.types, [resultOf[direction]]: "f32" }, direction });
       const provider = by();
       checkConv(heap, provider, { ...small, direction });
       expect(Object.values(provider.choices())).toEqual(["windows"]);

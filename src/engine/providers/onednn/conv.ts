@@ -2,6 +2,7 @@
 // in blocks of channels, a convolution with mirrored weights, and matrix products over pixels or windows.
 import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, Scratch } from "../../provider.ts";
+import { type Role, resultOf } from "../wasm/conv.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, type Method, SAMPLE_FLOPS, type Sample } from "./choose.ts";
 import { isF32, isStrided } from "./conv-shape.ts";
@@ -21,8 +22,6 @@ import {
   withReorders,
 } from "./primitive.ts";
 import { createWindows, excelsInWindows, suitsWindows } from "./windows.ts";
-
-type Role = "x" | "w" | "y";
 
 /** What distinguishes two shapes for a choice. */
 export function convKey(shape: ConvShape): string {
@@ -160,7 +159,6 @@ const argumentsOf = {
   input: { ...forwardArguments, x: Argument.sourceGradient, y: Argument.destinationGradient },
   weights: { x: Argument.source, w: Argument.weightsGradient, y: Argument.destinationGradient },
 } as const;
-const written = { forward: "y", input: "x", weights: "w" } as const;
 
 /** Padding after the picture follows from the sizes; where a stride leaves rows over there is none. */
 function windowsOf(shape: ConvShape): Windows {
@@ -184,7 +182,7 @@ function createDirect(
   runtime: Runtime,
   shape: ConvShape,
   { algorithm = Algorithm.convolutionDirect, ...freedom }: Way,
-  operands: Record<Role, Operand> = operandsOf(shape, argumentsOf[shape.direction], written[shape.direction]),
+  operands: Record<Role, Operand> = operandsOf(shape, argumentsOf[shape.direction], resultOf[shape.direction]),
 ): Implementation<ConvAddresses> | undefined {
   const { library } = runtime;
   const { direction } = shape;

@@ -1,6 +1,7 @@
 // Convolutions with a kernel of 1×1 as matrix products over all pixels, or over those where the stride stops.
 import { bytesOf } from "../../plan.ts";
 import type { ConvAddresses, ConvShape, MatmulShape } from "../../provider.ts";
+import type { Role } from "../wasm/conv.ts";
 import type { WasmKernels } from "../wasm/provider.ts";
 import { type Candidate, renamed } from "./choose.ts";
 import { allowsProducts, isF32, weightShare } from "./conv-shape.ts";
@@ -20,8 +21,6 @@ import {
   withDescriptors,
 } from "./primitive.ts";
 import { transposed } from "./turned.ts";
-
-type Role = "x" | "w" | "y";
 
 /** Whether the convolution is a product over pixels. */
 export function suitsProducts(shape: ConvShape): boolean {

@@ -24,8 +24,10 @@ export function wasmConv(heap: Heap, product: DenseProduct, kernels: GroupedKern
 }
 
 const roles = ["x", "w", "y"] as const;
-type Role = (typeof roles)[number];
-const resultOf = { forward: "y", input: "x", weights: "w" } as const;
+/** An operand: input, weights, output, or a gradient of one of them. */
+export type Role = (typeof roles)[number];
+/** What a direction writes. */
+export const resultOf = { forward: "y", input: "x", weights: "w" } as const;
 
 /**
  * Convolutions of all types by `work`, which sees the operands of `copied` in f32: those in half precision are copied to
