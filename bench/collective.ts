@@ -56,8 +56,8 @@ const tiny = (model: TrainingModel, quick: boolean) => ({ model, mbit: 100, batc
 const balanced = (
   model: TrainingModel,
   quick: boolean,
-  sizes: Pick<SlowTraining, "batch" | "steps" | "rounds">,
-): SlowTraining => ({ model, mbit: 1000, ...(quick ? { batch: 1, steps: 1 } : { ...sizes, balanced: true }) });
+  whole: Pick<SlowTraining, "batch" | "steps" | "rounds">,
+): SlowTraining => ({ model, mbit: 1000, ...(quick ? { batch: 1, steps: 1 } : { ...whole, balanced: true }) });
 
 const measures: Readonly<Record<string, (quick: boolean) => Promise<Part>>> = {
   processes: (quick) => betweenProcesses(...sizes(quick)),

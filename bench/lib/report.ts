@@ -97,6 +97,13 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
+/** How far a mean of at least two values may be off by chance: their deviation over the root of their number. */
+export function standardError(values: readonly number[]): number {
+  if (values.length < 2) throw new Error("standardError: needs two values");
+  const middle = mean(values);
+  return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)) / (values.length - 1));
+}
+
 /** Median over the rounds of a quotient within each round, which the machine's ups and downs touch least. */
 export const ratio = (over: readonly number[], under: readonly number[]): number =>
   median(over.map((value, round) => value / under[round]!));
